@@ -1,0 +1,161 @@
+"""The holder: one sleeping process per user that keeps the outer user and network namespaces.
+
+newuidmap runs only when it starts. Every container's user namespace is a child of the holder's:
+that makes set-up quick and lets one network join several containers.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from typing import NamedTuple, NoReturn
+
+import _signal
+
+from idmap import apply
+from idmap.plan import HolderPlan
+from rootless.errors import HostUnsupported
+from rootless.linux import fd as fds
+from rootless.linux import ns, pidfd, prctl
+from rootless.runtime import diagnose
+
+
+class Holder(NamedTuple):
+    """Descriptors of the holder's namespaces; whoever asked for them closes them."""
+
+    pid: int
+    user: int
+    net: int
+
+    def close(self) -> None:
+        """Close both descriptors."""
+        os.close(self.user)
+        os.close(self.net)
+
+
+def ensure(runtime: str, plan: HolderPlan) -> Holder:
+    """Return the running holder for the plan's map, starting one if there is none.
+
+    Raises:
+        HostUnsupported: this host forbids user namespaces, or refuses the map.
+    """
+    path = f"{runtime}/holder-{plan.maps.fingerprint()}.json"
+    found = _open(path)
+    if found is not None:
+        return found
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _open(path) or _start(path, plan)
+    finally:
+        os.close(lock)
+
+
+def _open(path: str) -> Holder | None:
+    try:
+        with open(path, "rb") as file:
+            record = json.load(file)
+        pid, started = record["pid"], record["start"]
+        if record["boot"] != pidfd.boot_id() or not pidfd.is_alive(pid, started):
+            return None
+        user = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        net = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError, PermissionError, ValueError, KeyError, TypeError):
+        return None
+    holder = Holder(pid, user, net)
+    if pidfd.is_alive(pid, started):  # still: what was opened is the holder's, not a successor's
+        return holder
+    holder.close()
+    return None
+
+
+def _start(path: str, plan: HolderPlan) -> Holder:
+    to_parent_read, to_parent_write = os.pipe()
+    to_child_read, to_child_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _hold(to_parent_write, to_child_read)
+    os.close(to_parent_write)
+    os.close(to_child_read)
+    try:
+        answer = os.read(to_parent_read, 16)
+        if answer != b"ok":
+            os.waitpid(pid, 0)
+            number = int(answer or b"0")
+            raise diagnose.no_user_namespace(number)
+        try:
+            apply.write_maps(pid, plan)
+        except BaseException:
+            os.close(to_child_write)
+            to_child_write = -1
+            os.waitpid(pid, 0)
+            raise
+        os.write(to_child_write, b"m")
+        if os.read(to_parent_read, 16) != b"held":
+            os.waitpid(pid, 0)
+            raise HostUnsupported("the holder of the user namespace ended at once")
+        record = {"pid": pid, "start": pidfd.start_time(pid), "boot": pidfd.boot_id()}
+        temporary = f"{path}.{os.getpid()}"
+        with open(temporary, "w") as file:
+            json.dump(record, file)
+        os.rename(temporary, path)
+    finally:
+        os.close(to_parent_read)
+        if to_child_write >= 0:
+            os.close(to_child_write)
+    holder = _open(path)
+    if holder is None:
+        raise HostUnsupported("the holder of the user namespace ended at once")
+    return holder
+
+
+def _hold(to_parent: int, from_parent: int) -> NoReturn:
+    try:
+        os.setsid()
+        os.chdir("/")
+        null = os.open("/dev/null", os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(null, number)
+        fds.close_all_but((to_parent, from_parent))
+        for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTSTP):
+            _signal.signal(number, _signal.SIG_IGN)
+        try:
+            ns.unshare(ns.CLONE_NEWUSER | ns.CLONE_NEWNET)
+        except OSError as e:
+            os.write(to_parent, b"%d" % (e.errno or errno.EPERM))
+            os._exit(1)
+        os.write(to_parent, b"ok")
+        if os.read(from_parent, 1) != b"m":
+            os._exit(1)
+        prctl.set_name("rl-holder")
+        os.write(to_parent, b"held")
+        os.close(to_parent)
+        os.close(from_parent)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        while True:
+            _signal.pause()
+    finally:
+        os._exit(1)
+
+
+def join(holder: Holder) -> None:
+    """Enter the holder's user namespace with the caller's own ids and all capabilities in it (setns(2))."""
+    ns.setns(holder.user, ns.CLONE_NEWUSER)
+
+
+def become_root() -> None:
+    """After ``join``: take the ids that the holder's map calls 0, so that files made are container root's.
+
+    For an ordinary user these are the ids it has already.
+    """
+    try:
+        os.setgroups(())
+    except PermissionError:  # a one-id map forbids setgroups (user_namespaces(7)); the groups stay
+        if open("/proc/self/setgroups").read().strip() != "deny":
+            raise
+    if os.getgid() != 0 or os.getegid() != 0:
+        os.setresgid(0, 0, 0)
+    if os.getuid() != 0 or os.geteuid() != 0:
+        os.setresuid(0, 0, 0)

@@ -1,0 +1,154 @@
+"""Fork a child that carries out a plan, write its id maps, and learn whether it reached exec.
+
+The caller has one thread and stands in the user namespace that is the parent of the one to be
+made (the holder's), with all capabilities there.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+import _socket
+
+from rootless.linux import pidfd
+from rootless.runtime import child
+from rootless.runtime.kernel import Channel
+
+if TYPE_CHECKING:
+    from idmap.ranges import UserMap
+
+
+class StepFailed(Exception):
+    """A step of a child failed: which one, with which errno, and about what."""
+
+    def __init__(self, phase: int, index: int, number: int, text: str, subject: str) -> None:
+        super().__init__(f"step {phase}.{index}: {text}: {subject}")
+        self.phase = phase
+        self.index = index
+        self.errno = number
+        self.text = text
+        self.subject = subject
+
+
+class Pending(NamedTuple):
+    """A child under way: ``status`` becomes readable and ends when it has failed or reached exec."""
+
+    pid: int
+    status: int
+    alive: int
+    terminal: _socket.socket | None
+
+
+class Outcome(NamedTuple):
+    """What a child said on its status pipe: the pid of the command, remarks, and the failure if any."""
+
+    pid: int
+    notes: tuple[str, ...]
+    failure: StepFailed | None
+
+
+def fork(
+    plan: child.SetupPlan,
+    stdio: tuple[int, int, int],
+    *,
+    maps: UserMap | None = None,
+    keep: tuple[int, ...] = (),
+    terminal: _socket.socket | None = None,
+    alive: bool = True,
+) -> Pending:
+    """Fork the child and write its maps; return before it has reached exec.
+
+    ``terminal``: where the plan's ``Terminal`` step sends the master; a socket pair is made if the
+    plan has one and none is given, and its near end returned. ``alive``: a pipe whose write end
+    the caller keeps, so that the child can tell whether the caller lives.
+    """
+    status_read, status_write = os.pipe()
+    alive_read, alive_write = os.pipe() if alive else (-1, -1)
+    near, far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    near_end = None
+    far_terminal = terminal
+    if terminal is None and any(type(step).__name__ == "Terminal" for step in plan.inner):
+        pair = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        near_end, far_terminal = _socket.socket(fileno=pair[0].detach()), pair[1]
+    pid = os.fork()
+    if pid == 0:
+        channel = Channel(status_write, far.fileno(), alive_read, far_terminal.fileno() if far_terminal else -1)
+        child.become(plan, channel, stdio, keep)
+    os.close(status_write)
+    far.close()
+    if alive_read >= 0:
+        os.close(alive_read)
+    if far_terminal is not None:
+        far_terminal.close()
+    if maps is not None:
+        _give_maps(near, pid, maps)
+    near.close()
+    return Pending(pid, status_read, alive_write, near_end)
+
+
+def _give_maps(near: _socket.socket, pid: int, maps: UserMap) -> None:
+    """Write the maps once the child stands in its namespace; if it failed before, its status says why."""
+    if near.recv(1) != b"u":
+        return
+    for name, text in (("uid_map", maps.uids.text()), ("gid_map", maps.gids.text())):
+        fd = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+    near.send(b"m")
+
+
+def outcome(pending: Pending) -> Outcome:
+    """Read the status pipe to its end, reap the outer process, and say what happened. Blocks."""
+    data = bytearray()
+    while chunk := os.read(pending.status, 4096):
+        data += chunk
+    os.close(pending.status)
+    _, wait_status = os.waitpid(pending.pid, 0)
+    return parse(bytes(data), wait_status)
+
+
+def parse(data: bytes, wait_status: int) -> Outcome:
+    """Understand what a child wrote on its status pipe, given how its outer process ended."""
+    pid, notes, failure = 0, [], None
+    for line in data.decode(errors="surrogateescape").split("\n"):
+        if line.startswith("P"):
+            pid = int(line[1:])
+        elif line.startswith("N"):
+            notes.append(line[1:])
+        elif line.startswith("F"):
+            head, _, subject = line[1:].partition("\t")
+            phase, index, number, text = head.split(" ", 3)
+            failure = StepFailed(int(phase), int(index), int(number), text, subject)
+    if pid == 0 and failure is None:
+        code = os.waitstatus_to_exitcode(wait_status)
+        failure = StepFailed(child.OUTER, 0, 0, f"the child ended early with {code}", "")
+    return Outcome(pid, tuple(notes), failure)
+
+
+def receive_terminal(near: _socket.socket) -> int:
+    """Return the master that the ``Terminal`` step sent (unix(7), SCM_RIGHTS)."""
+    size = array.array("i").itemsize
+    data, ancillary, _, _ = near.recvmsg(1, _socket.CMSG_SPACE(size))
+    near.close()
+    if not data or not ancillary:
+        raise ConnectionAbortedError("the container sent no terminal")
+    received = array.array("i")
+    received.frombytes(ancillary[0][2][:size])
+    os.set_inheritable(received[0], False)
+    return received[0]
+
+
+def reap(pid: int) -> int:
+    """Wait for the child ``pid`` and return its exit code, 128+n for signal n."""
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code
+
+
+def watch(pid: int) -> int:
+    """Return a pidfd of a child; valid as long as the child is not reaped."""
+    return pidfd.pidfd_open(pid)
