@@ -135,7 +135,6 @@ def holder(host: HostIds) -> HolderPlan:
         maps = UserMap(IdMap((IdRange(0, host.uid, 1),)), IdMap((IdRange(0, host.gid, 1),)))
         return HolderPlan(maps, ONE, f"one id only, owners of files are recorded: {reason}")
     maps = UserMap(_in_order(host.uid, uids), _in_order(host.gid, gids))
-    maps = UserMap(maps.uids.restrict(_identity(host.current.uids)), maps.gids.restrict(_identity(host.current.gids)))
     return HolderPlan(maps, HELPERS, _few(host, maps))
 
 
