@@ -277,7 +277,7 @@ def layers_of(manifest: Manifest, config: ImageConfig) -> tuple[tuple[Descriptor
         raise BadImage(f"this is no container image but an artifact of type {manifest.config.media_type!r}")
     if len(manifest.layers) != len(config.diff_ids):
         raise BadImage(
-            f"the manifest has {len(manifest.layers)} layers but the image configuration {len(config.diff_ids)} diff ids"
+            f"the manifest has {len(manifest.layers)} layers, its image configuration {len(config.diff_ids)} diff ids"
         )
     for layer in manifest.layers:
         if layer.media_type.endswith("+encrypted"):
