@@ -67,7 +67,7 @@ class Home:
             json.dump({"auths": {registry.host: {"auth": auth}}}, f)
 
     def processes(self) -> list[tuple[int, int]]:
-        """Return (pid, start time) of every monitor, container and holder that is written down; the holders come last."""
+        """Return (pid, start time) of each monitor, container and holder on record, holders last."""
         found: list[tuple[int, int]] = []
         for path in (*glob.glob(f"{self.data}/containers/*/state.json"), *glob.glob(f"{self.runtime}/holder-*.json")):
             try:
@@ -131,4 +131,5 @@ class Rl:
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         env = {**self.home.env, **options.pop("env", {})}
         settings: dict[str, Any] = {**streams, "cwd": self.home.path, **options}
-        return subprocess.Popen((*self.argv, *arguments), env=env, **settings)
+        started: subprocess.Popen[bytes] = subprocess.Popen((*self.argv, *arguments), env=env, **settings)
+        return started

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import subprocess
 import sys
@@ -215,7 +216,7 @@ def _redis(target: str) -> None:
     chain = (None, "base", "python", "tools", "server")
     layers = [
         _made(layout, lower and f"{stages}/{lower}.tar", f"{stages}/{upper}.tar", both)
-        for lower, upper in zip(chain, chain[1:], strict=False)
+        for lower, upper in itertools.pairwise(chain)
         if upper
     ]
     tar = f"{target}/layer.tar"

@@ -1,4 +1,4 @@
-"""A small deterministic writer of OCI image layouts, independent of the project's own code (image-spec, image-layout.md)."""
+"""A deterministic writer of OCI image layouts, independent of the project's code (image-spec, image-layout.md)."""
 
 from __future__ import annotations
 

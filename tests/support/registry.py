@@ -1,6 +1,6 @@
 """A real registry for the tests: Debian's docker-registry with TLS, a password, and the images of `images`.
 
-The store is filled once with skopeo and kept in the cache; each session serves it read-only on a free port of 127.0.0.1.
+The store is filled once with skopeo and cached; each session serves it read-only on a free port of 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def filled_store() -> str:
 
 
 def certify(directory: str) -> None:
-    """Make ``ca.crt`` and a certificate for 127.0.0.1 and localhost, ``server.crt`` and ``server.key``, signed by it."""
+    """Make ``ca.crt``, and ``server.crt`` with ``server.key`` for 127.0.0.1 and localhost, signed by it."""
     openssl = tools.find("openssl")
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     ca = (f"{directory}/ca.key", f"{directory}/ca.crt")

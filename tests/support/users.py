@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pwd
+import select
 import shutil
 import signal
 import subprocess
@@ -12,11 +13,11 @@ import sys
 from typing import NamedTuple
 
 
-class IdCount(NamedTuple):
-    """A line of /etc/subuid: ``count`` ids from ``start`` on (subuid(5))."""
+class SubRange(NamedTuple):
+    """A line of /etc/subuid: ``length`` ids from ``start`` on (subuid(5))."""
 
     start: int
-    count: int
+    length: int
 
 
 class Me(NamedTuple):
@@ -24,8 +25,8 @@ class Me(NamedTuple):
 
     name: str
     uid: int
-    subuids: tuple[IdCount, ...]
-    subgids: tuple[IdCount, ...]
+    subuids: tuple[SubRange, ...]
+    subgids: tuple[SubRange, ...]
 
     @property
     def is_root(self) -> bool:
@@ -49,7 +50,7 @@ def me() -> Me:
     return Me(name, uid, *ranges)
 
 
-def read_ranges(path: str, name: str, uid: int) -> tuple[IdCount, ...]:
+def read_ranges(path: str, name: str, uid: int) -> tuple[SubRange, ...]:
     """Return the ranges that ``path`` gives to a user, by name or number."""
     try:
         with open(path) as f:
@@ -57,7 +58,7 @@ def read_ranges(path: str, name: str, uid: int) -> tuple[IdCount, ...]:
     except FileNotFoundError:
         return ()
     return tuple(
-        IdCount(int(line[1]), int(line[2])) for line in lines if len(line) == 3 and line[0] in (name, str(uid))
+        SubRange(int(line[1]), int(line[2])) for line in lines if len(line) == 3 and line[0] in (name, str(uid))
     )
 
 
@@ -130,18 +131,16 @@ shutil.rmtree({path!r})
         child.stdout.readline()
         for helper, own, ranges in (("newuidmap", user.uid, user.subuids), ("newgidmap", os.getgid(), user.subgids)):
             extents, inside = [0, own, 1], 1
-            for start, count in ranges:
-                extents += [inside, start, count]
-                inside += count
+            for start, length in ranges:
+                extents += [inside, start, length]
+                inside += length
             subprocess.run((helper, str(child.pid), *map(str, extents)), check=True)
         child.stdin.write(b"\n")
         child.stdin.close()
 
 
 def kill(pid: int, start: int) -> None:
-    """Kill ``pid`` if it is still the process that started at ``start`` (clock ticks since boot), and wait for its end."""
-    import select
-
+    """Kill ``pid`` and wait for its end, if it is the one that started at ``start`` (clock ticks since boot; 0: any)."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
