@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import urllib3.exceptions
 
@@ -17,6 +17,7 @@ from rootless.image import auth
 from rootless.image.auth import Authorizer, TooManyRequests
 from rootless.image.credentials import Found
 from rootless.image.reference import ImageRef
+from rootless.image.source import Served
 from rootless.image.transport import Transport, Unreachable, is_loopback
 
 if TYPE_CHECKING:
@@ -29,18 +30,6 @@ _ERROR_LIMIT: Final = 1 << 20
 _HOSTS: Final = {"docker.io": "registry-1.docker.io"}
 
 Wait = Callable[[float], None]
-
-
-class Served(NamedTuple):
-    """A manifest or index as a registry gave it, verified."""
-
-    data: bytes
-    media_type: str
-    digest: Digest
-
-    @property
-    def descriptor(self) -> Descriptor:
-        return Descriptor(self.media_type, self.digest, len(self.data))
 
 
 class Registry:

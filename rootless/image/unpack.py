@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from collections.abc import Callable
@@ -13,10 +12,10 @@ from fs.descriptor import Descriptor
 from fs.digest import Digest, Verifier
 from fs.extract import Extracted
 from fs.streams import CHUNK, HashingReader, Readable, ReadAhead
+from fs.trouble import explain
 from idmap.ranges import UserMap
-from rootless.errors import BadImage, RlError, StoreError
+from rootless.errors import BadImage
 from rootless.image.progress import Phase
-from rootless.linux import fd as fds
 
 _REPORT_EVERY: Final = 0.1  # seconds
 
@@ -29,6 +28,7 @@ class Unpacker(NamedTuple):
     ``maps``: ids of the container to ids of the namespace that ``enter`` joins.
     ``fingerprint``: names the container's map to the host.
     ``root_uid`` and ``root_gid``: the host's ids of the container's root.
+    ``host``: the map that the fingerprint names, recorded so that the layer can be removed after it has changed.
     ``enter``: joins the user namespace and becomes its root; called in a forked worker that has one thread.
     """
 
@@ -37,12 +37,14 @@ class Unpacker(NamedTuple):
     root_uid: int
     root_gid: int
     enter: Callable[[], None]
+    host: UserMap | None = None
 
 
 class Job(NamedTuple):
     """One layer to unpack: descriptors that the coordinator opened, since the worker can open no path.
 
     ``blob_fd``: where the blob is kept while it is downloaded (``fetch``), or the kept blob.
+    ``where``: the directory's path, for people.
     """
 
     layer: Descriptor
@@ -50,10 +52,11 @@ class Job(NamedTuple):
     root_fd: int
     blob_fd: int
     fetch: bool
+    where: str
 
 
 def unpack(job: Job, source: Readable, maps: UserMap, report: Report) -> Extracted:
-    """Unpack ``source`` into the job's directory and write it to disk; both digests are checked.
+    """Unpack ``source`` into the job's directory; both digests are checked.
 
     Raises:
         BadImage: the blob or what it unpacks to is not what the image says, or is hostile.
@@ -63,7 +66,7 @@ def unpack(job: Job, source: Readable, maps: UserMap, report: Report) -> Extract
     try:
         return _unpack(job, source, maps, report)
     except OSError as e:
-        raise store_error(e, f"unpacking layer {job.layer.digest}") from e
+        raise explain(e, job.where) from e
 
 
 def _unpack(job: Job, source: Readable, maps: UserMap, report: Report) -> Extracted:
@@ -85,14 +88,7 @@ def _unpack(job: Job, source: Readable, maps: UserMap, report: Report) -> Extrac
             f"but the image's configuration says {job.diff_id}",
             hint="the image is damaged or was tampered with; ask its publisher",
         )
-    _flush(job)
     return extracted
-
-
-def _flush(job: Job) -> None:
-    fds.syncfs(job.root_fd)
-    if job.fetch and os.fstat(job.blob_fd).st_dev != os.fstat(job.root_fd).st_dev:
-        os.fsync(job.blob_fd)
 
 
 class _Checked:
@@ -128,17 +124,3 @@ class _Checked:
         self._verifier.finish()
         if self._job.fetch:
             self._report(Phase.DOWNLOADED, self._verifier.seen)
-
-
-def store_error(error: OSError, doing: str) -> RlError:
-    """Say what an error of the operating system means for the store."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        what = "no space left on device" if error.errno == errno.ENOSPC else "your disk quota is used up"
-        return StoreError(
-            f"{what} while {doing}",
-            hint="free some space (rl rmi, rl rm) or set RL_DATA to a larger disk; what is complete is kept",
-        )
-    if error.errno == errno.EROFS:
-        return StoreError(f"the file system is read-only: {doing} failed", hint="set RL_DATA to a writable directory")
-    where = f": {error.filename!r}" if error.filename else ""
-    return StoreError(f"{doing} failed: {error.strerror or error}{where}")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from fs.extract import Extracted
+from fs.streams import Readable
 from idmap.owners import OwnerRecord
 from rootless import errors
 from rootless.errors import RlError
@@ -50,12 +51,10 @@ class Workers:
         self._count = min(count, jobs)
         self._pids: dict[int, int] = {}  # pipe → pid
         self._current: dict[int, int] = {}  # pipe → job
-        self._jobs_in = -1
-        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        self._jobs_in, write_end = os.pipe2(os.O_CLOEXEC)
         # All jobs fit into the pipe at once: whoever is free takes the next.
         os.write(write_end, b"".join(_JOB.pack(index) for index in range(jobs)))
         os.close(write_end)
-        self._jobs_in = read_end
 
     def __enter__(self) -> Workers:
         preload()
@@ -147,10 +146,7 @@ class Workers:
 
 def preload() -> None:
     """Import all that a worker may need: in the namespace our own files may be out of reach."""
-    import encodings.idna
-    import queue  # noqa: F401
-
-    for name in ("isal.igzip_lib", "compression.zstd", "backports.zstd", "bz2", "lzma"):
+    for name in ("encodings.idna", "queue", "isal.igzip_lib", "compression.zstd", "backports.zstd", "bz2", "lzma"):
         try:
             __import__(name)
         except ImportError:
@@ -213,7 +209,7 @@ def _error(payload: dict[str, Any]) -> RlError:
     return error
 
 
-def unpack_work(jobs: list[Job], unpacker: Unpacker, open_source: Callable[[Job], Any]) -> Work:
+def unpack_work(jobs: list[Job], unpacker: Unpacker, open_source: Callable[[Job], Readable]) -> Work:
     """Return the work of unpacking ``jobs``."""
 
     def work(index: int, report: Callable[[Phase, int], None]) -> dict[str, Any]:
@@ -225,7 +221,8 @@ def unpack_work(jobs: list[Job], unpacker: Unpacker, open_source: Callable[[Job]
 
 def pack(extracted: Extracted) -> dict[str, Any]:
     """Return an extraction's outcome as JSON has it; bytes of names that are no text survive as surrogates."""
-    return extracted._asdict()
+    values: dict[str, Any] = extracted._asdict()
+    return values
 
 
 def unpack_result(result: dict[str, Any]) -> Extracted:
