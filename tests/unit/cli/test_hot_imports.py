@@ -1,0 +1,65 @@
+"""The hot verbs load nothing slow on their way to the engine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+_FORBIDDEN = frozenset(
+    (
+        "typer rich requests click dataclasses subprocess pathlib tempfile shutil logging argparse datetime asyncio "
+        "socket urllib http email inspect difflib traceback importlib.metadata csv getpass"
+    ).split()
+)
+
+_CODE = """
+import sys
+class Engine:
+    called = False
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        def call(*arguments, **keywords):
+            Engine.called = True
+            return () if name == "list_containers" else 0
+        return call
+for name in ("run", "containers"):
+    sys.modules["rootless.engine." + name] = Engine()
+before = set(sys.modules)
+from rootless.cli.main import main
+code = main(sys.argv[1:])
+loaded = sorted(set(sys.modules) - before)
+import json
+sys.stderr.write(json.dumps([code, Engine.called, loaded]))
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "run --rm -i -e A=1 -v /a:/b --mount type=tmpfs,target=/t --name x busybox true",
+        "exec -e A=1 web true",
+        "ps",
+        "ps -aq",
+        "logs --since 2024-01-01T00:00:00Z --tail 5 web",
+        "create busybox",
+        "start web",
+        "stop -t 1 web",
+        "kill web",
+        "rm -f web",
+        "wait web",
+        "attach web",
+    ],
+)
+def test_a_hot_verb_loads_nothing_slow(line: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _CODE, *line.split()], capture_output=True, text=True, check=True, timeout=60
+    )
+    code, called, loaded = json.loads(done.stderr)
+    print(f"rl {line}: {len(loaded)} modules: {' '.join(loaded)}")
+    assert called
+    assert code == 0
+    assert {name for name in loaded if name in _FORBIDDEN or name.partition(".")[0] in _FORBIDDEN} == set()
