@@ -132,10 +132,15 @@ def holder(host: HostIds) -> HolderPlan:
     gids = _usable(host.subgids, host.current.gids, host.gid)
     reason = _why_one(host, uids, gids)
     if reason is not None:
-        maps = UserMap(IdMap((IdRange(0, host.uid, 1),)), IdMap((IdRange(0, host.gid, 1),)))
-        return HolderPlan(maps, ONE, f"one id only, owners of files are recorded: {reason}")
+        return one_id(host, reason)
     maps = UserMap(_in_order(host.uid, uids), _in_order(host.gid, gids))
     return HolderPlan(maps, HELPERS, _few(host, maps))
+
+
+def one_id(host: HostIds, reason: str) -> HolderPlan:
+    """Plan the last rung, the caller's own id only, because of ``reason``: where newuidmap fails after all, too."""
+    maps = UserMap(IdMap((IdRange(0, host.uid, 1),)), IdMap((IdRange(0, host.gid, 1),)))
+    return HolderPlan(maps, ONE, f"one id only, owners of files are recorded: {reason}")
 
 
 def _root_holder(host: HostIds) -> HolderPlan:
@@ -165,8 +170,9 @@ def _nested_root_holder(host: HostIds) -> HolderPlan:
 
 def _why_one(host: HostIds, uids: tuple[SubRange, ...], gids: tuple[SubRange, ...]) -> str | None:
     if not uids or not gids:
-        missing = " and ".join(path for path, ranges in ((subid.SUBUID, uids), (subid.SUBGID, gids)) if not ranges)
-        return f"{missing} has no range for {host.user!r}: {_add_ranges(host)}"
+        missing = [path for path, ranges in ((subid.SUBUID, uids), (subid.SUBGID, gids)) if not ranges]
+        verb = "has" if len(missing) == 1 else "have"
+        return f"{' and '.join(missing)} {verb} no range for {host.user!r}: {_add_ranges(host)}"
     if host.no_new_privs:
         return "no_new_privs is set here, and with it newuidmap has no effect: start rl from outside of this sandbox"
     if not host.newuidmap or not host.newgidmap:

@@ -106,7 +106,10 @@ def lowest_free(taken: tuple[SubRange, ...], first: int, last: int, count: int =
 
 
 def asks_nss(nsswitch: str) -> bool:
-    """Tell whether nsswitch.conf(5) sends look-ups of subordinate ids elsewhere than to the files."""
+    """Tell whether nsswitch.conf(5) sends look-ups of subordinate ids elsewhere than to the files.
+
+    shadow's libsubid heeds the first source only.
+    """
     for line in nsswitch.splitlines():
         database, _, sources = line.partition("#")[0].partition(":")
         if database.strip() == "subid":

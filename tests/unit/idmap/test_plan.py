@@ -62,7 +62,7 @@ def test_a_short_range_is_used_and_said() -> None:
     [
         (
             {"subuids": (), "subgids": ()},
-            "/etc/subuid and /etc/subgid has no range for 'ann': sudo usermod --add-subuids 165536-231071",
+            "/etc/subuid and /etc/subgid have no range for 'ann': sudo usermod --add-subuids 165536-231071",
         ),
         ({"subgids": ()}, "/etc/subgid has no range for 'ann': sudo usermod"),
         ({"newuidmap": ""}, "newuidmap is missing or not set-user-ID: sudo apt-get install --reinstall uidmap"),
