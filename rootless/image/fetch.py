@@ -26,7 +26,8 @@ from rootless.image.inherit import inherit
 from rootless.image.progress import Phase, Progress, short
 from rootless.image.reference import ImageRef
 from rootless.image.source import Source
-from rootless.image.unpack import Job, Unpacker
+from rootless.image.unpack import Job
+from rootless.image.unpack_plan import Unpacker
 from rootless.image.workers import Workers, unpack_result, unpack_work
 from rootless.paths import Paths
 
@@ -232,7 +233,9 @@ class Fetcher:
 
     def _inherit(self, held: _Held, lowers: tuple[int, ...]) -> list[tuple[str, int]]:
         def work(_index: int, _report: object) -> dict[str, list[tuple[str, int]]]:
-            return {"done": [(path, lower) for path, lower in inherit(held.staged.root_fd, lowers, held.extracted.implicit)]}
+            return {
+                "done": [(path, lower) for path, lower in inherit(held.staged.root_fd, lowers, held.extracted.implicit)]
+            }
 
         done: list[tuple[str, int]] = []
         with Workers(1, 1, self._unpacker, work) as pool:

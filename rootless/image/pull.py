@@ -19,7 +19,7 @@ from rootless.image.local import IMAGE_ID, INDEX_DIGEST
 from rootless.image.progress import Phase, Progress
 from rootless.image.reference import DEFAULT_REGISTRY, ImageRef
 from rootless.image.source import Served, Source
-from rootless.image.unpack import Unpacker
+from rootless.image.unpack_plan import Unpacker
 from rootless.paths import Paths, ensure_private
 
 _MAX_NESTING: Final = 3  # indexes within indexes

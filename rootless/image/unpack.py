@@ -22,24 +22,6 @@ _REPORT_EVERY: Final = 0.1  # seconds
 Report = Callable[[Phase, int], None]
 
 
-class Unpacker(NamedTuple):
-    """How layers are unpacked for one kind of container; made by the engine.
-
-    ``maps``: ids of the container to ids of the namespace that ``enter`` joins.
-    ``fingerprint``: names the container's map to the host.
-    ``root_uid`` and ``root_gid``: the host's ids of the container's root.
-    ``host``: the map that the fingerprint names, recorded so that the layer can be removed after it has changed.
-    ``enter``: joins the user namespace and becomes its root; called in a forked worker that has one thread.
-    """
-
-    maps: UserMap
-    fingerprint: str
-    root_uid: int
-    root_gid: int
-    enter: Callable[[], None]
-    host: UserMap | None = None
-
-
 class Job(NamedTuple):
     """One layer to unpack: descriptors that the coordinator opened, since the worker can open no path.
 

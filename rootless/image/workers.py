@@ -17,7 +17,8 @@ from idmap.owners import OwnerRecord
 from rootless import errors
 from rootless.errors import RlError
 from rootless.image.progress import Phase
-from rootless.image.unpack import Job, Unpacker, unpack
+from rootless.image.unpack import Job, unpack
+from rootless.image.unpack_plan import Unpacker
 from rootless.linux import prctl
 
 _FRAME: Final = struct.Struct("=BHQ")  # kind, job, bytes; for the last two kinds: how many bytes follow
@@ -105,7 +106,7 @@ class Workers:
             payload = json.loads(bytes(buffer[_FRAME.size : _FRAME.size + number]))
             del buffer[: _FRAME.size + number]
             if kind == _FAILED:
-                raise _error(payload)
+                raise rebuild_error(payload)
             self._left -= 1
             self._current.pop(pipe, None)
             yield Event(job, Phase.COMPLETE, 0, payload)
@@ -178,7 +179,7 @@ def _serve(jobs_in: int, out: int, parent: int, unpacker: Unpacker, work: Work) 
             _send(out, _DONE, job, work(job, report))
         status = 0
     except BaseException as e:
-        _send(out, _FAILED, job, _describe(e))
+        _send(out, _FAILED, job, describe_error(e))
         status = 0
     finally:
         os._exit(status)
@@ -191,7 +192,7 @@ def _send(out: int, kind: int, job: int, payload: dict[str, Any]) -> None:
         view = view[os.write(out, view) :]
 
 
-def _describe(error: BaseException) -> dict[str, Any]:
+def describe_error(error: BaseException) -> dict[str, Any]:
     if isinstance(error, RlError):
         kind = next(c.__name__ for c in type(error).__mro__ if getattr(errors, c.__name__, None) is c)
         return {"kind": kind, "message": error.message, "hint": error.hint}
@@ -203,7 +204,7 @@ def _describe(error: BaseException) -> dict[str, Any]:
     return {"kind": "StoreError", "message": f"unpacking failed: {text}", "hint": None}
 
 
-def _error(payload: dict[str, Any]) -> RlError:
+def rebuild_error(payload: dict[str, Any]) -> RlError:
     kind = getattr(errors, payload["kind"])
     error: RlError = kind(payload["message"], hint=payload["hint"])
     return error
