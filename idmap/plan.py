@@ -144,9 +144,11 @@ def one_id(host: HostIds, reason: str) -> HolderPlan:
 
 
 def _root_holder(host: HostIds) -> HolderPlan:
-    # Never identity: root in the container would be root on the host.
-    if host.subuids and host.subgids:
-        maps = UserMap(_in_order(None, host.subuids), _in_order(None, host.subgids))
+    # Never its own id, whatever the files say: root in the container would be root on the host.
+    uids = _usable(host.subuids, host.current.uids, host.uid)
+    gids = _usable(host.subgids, host.current.gids, host.gid)
+    if uids and gids:
+        maps = UserMap(_in_order(None, uids), _in_order(None, gids))
         return HolderPlan(maps, DIRECT, _few(host, maps))
     free = subid.lowest_free(host.taken, CONTAINER_FIRST, CONTAINER_LAST)
     if free is None:

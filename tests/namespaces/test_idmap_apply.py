@@ -112,8 +112,12 @@ def maps_of_self() -> UserMap:
 
 
 def see_the_maps(held: HolderPlan) -> None:
+    see_ids(held, groups=held.how != plan.ONE)
+
+
+def see_ids(held: HolderPlan, *, groups: bool) -> None:
     assert maps_of_self() == held.maps
-    if held.how != plan.ONE:
+    if groups:
         os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
@@ -231,13 +235,14 @@ def test_a_containers_maps_are_written_from_within_the_holder(kind: str) -> None
     assert as_user(user, body) == ""
 
 
-def test_a_root_inside_of_a_namespace_keeps_its_ids() -> None:
+@pytest.mark.parametrize("single", [False, True], ids=["ranges", "one id"])
+def test_a_root_inside_of_a_namespace_keeps_its_ids(single: bool) -> None:
     """rl started inside of another container: the ids that exist there are enough."""
     skip_without_namespaces()
     user = user_with_ranges()
 
     def body(host: HostIds) -> None:
-        outer = plan.holder(host)
+        outer = plan.one_id(host, "asked") if single else plan.holder(host)
 
         def inside() -> None:
             see_the_maps(outer)
@@ -247,7 +252,8 @@ def test_a_root_inside_of_a_namespace_keeps_its_ids() -> None:
             held = plan.holder(nested)
             assert held.how == plan.DIRECT
             assert held.maps.uids.count == outer.maps.uids.count
-            in_new_namespace(lambda pid: write_holder(pid, nested, held), lambda: see_the_maps(held))
+            assert held.single == single
+            in_new_namespace(lambda pid: write_holder(pid, nested, held), lambda: see_ids(held, groups=not single))
 
         in_new_namespace(lambda pid: write_holder(pid, host, outer), inside)
 

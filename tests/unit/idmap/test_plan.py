@@ -89,6 +89,18 @@ def test_root_uses_its_ranges_and_never_its_own_ids() -> None:
     assert (held.how, held.note) == (plan.DIRECT, None)
 
 
+def test_root_is_not_mapped_even_where_its_range_says_so() -> None:
+    everything = (SubRange(0, 70000),)
+    held = plan.holder(ROOT._replace(subuids=everything, subgids=everything))
+    assert held.maps == both("0 1 69999")
+
+
+def test_the_last_rung_can_be_taken_for_any_reason() -> None:
+    held = plan.one_id(ANN, "newuidmap failed")
+    assert held.single
+    assert held.note == "one id only, owners of files are recorded: newuidmap failed"
+
+
 def test_root_without_a_range_uses_a_free_one_and_says_so() -> None:
     held = plan.holder(ROOT._replace(taken=(SubRange(524288, 65536), SubRange(600000, 10))))
     assert held.maps == both("0 655360 65536")
