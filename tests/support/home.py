@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tests.support import users
 from tests.support.registry import Registry
@@ -131,5 +131,4 @@ class Rl:
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         env = {**self.home.env, **options.pop("env", {})}
         settings: dict[str, Any] = {**streams, "cwd": self.home.path, **options}
-        started: subprocess.Popen[bytes] = subprocess.Popen((*self.argv, *arguments), env=env, **settings)
-        return started
+        return cast("subprocess.Popen[bytes]", subprocess.Popen((*self.argv, *arguments), env=env, **settings))

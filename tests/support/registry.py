@@ -235,3 +235,18 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, error_lo
         os.close(ended)
     with open(error_log, encoding="utf-8", errors="replace") as f:
         raise Unavailable(f"docker-registry does not start: {f.read()[-1000:]}")
+
+
+def main() -> int:
+    """Make every image and fill the store; say what cannot be made and fail if there is any."""
+    failed = images.main()
+    try:
+        print(filled_store(), flush=True)
+    except Unavailable as e:
+        print(f"no registry: {e}", flush=True)
+        failed = 1
+    return failed
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -140,7 +140,7 @@ shutil.rmtree({path!r})
 
 
 def kill(pid: int, start: int) -> None:
-    """Kill ``pid`` and wait for its end, if it is the one that started at ``start`` (clock ticks since boot; 0: any)."""
+    """Kill ``pid`` and wait for its end, if it is the one started at ``start`` (ticks since boot; 0: any)."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
