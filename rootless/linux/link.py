@@ -23,7 +23,7 @@ def flags(name: str) -> int:
         control.close()
 
 
-def up(name: str = "lo") -> None:
+def set_up(name: str = "lo") -> None:
     """Bring interface ``name`` up (netdevice(7), SIOCSIFFLAGS); the kernel then gives lo its addresses.
 
     Raises:

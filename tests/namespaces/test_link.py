@@ -21,7 +21,7 @@ def test_loopback_comes_up_and_carries_traffic() -> None:
             except OSError:
                 os._exit(77)
             assert not link.flags("lo") & link.IFF_UP
-            link.up()
+            link.set_up()
             assert link.flags("lo") & link.IFF_UP
             with socket.create_server(("127.0.0.1", 0)) as server:
                 socket.create_connection(server.getsockname(), timeout=5).close()
@@ -39,5 +39,5 @@ def test_loopback_comes_up_and_carries_traffic() -> None:
 def test_an_interface_that_does_not_exist_is_an_error() -> None:
     before = os.listdir("/proc/self/fd")
     with pytest.raises(OSError, match="No such device"):
-        link.up("nosuch0")
+        link.set_up("nosuch0")
     assert len(os.listdir("/proc/self/fd")) == len(before)
