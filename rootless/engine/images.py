@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import calendar
-import os
 import re
 import sys
 import time
@@ -63,7 +62,7 @@ def pull(
     where = paths_.find()
     ref = reference.parse(name)
     settings = config.load(where.config)
-    shown = progress.choose(out, quiet=quiet)
+    shown = progress.start(out, quiet=quiet)
     if reference.is_name_only(name) and not for_run:
         shown.line(f"Using default tag: {reference.DEFAULT_TAG}")
     paths_.ensure_private(where.data)
@@ -78,55 +77,12 @@ def pull(
     return ref.canonical()
 
 
-def pull_apart(
-    name: str,
-    *,
-    platform: str | None,
-    quiet: bool,
-    out: TextIO,
-    unpacker: Unpacker | None = None,
-    userns: str | None = None,
-) -> None:
-    """Pull for ``run`` in a child process, so that neither passwords nor libraries stay in the caller's memory.
+def pull_for_run(name: str, *, platform: str | None, userns: str | None, quiet: bool) -> None:
+    """Pull as ``run`` does when the image is missing: everything is told on standard error.
 
-    Raises:
-        RlError: as ``pull``.
+    To be called in a child process: neither passwords nor libraries then stay in the caller's memory.
     """
-    import json
-
-    from rootless.image.workers import describe_error, rebuild_error
-    from rootless.linux import prctl
-
-    out.flush()
-    read_end, write_end = os.pipe2(os.O_CLOEXEC)
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            prctl.prctl(prctl.PR_SET_PDEATHSIG, 15)
-            if os.getppid() == parent:
-                pull(name, platform=platform, quiet=quiet, out=out, unpacker=unpacker, userns=userns, for_run=True)
-                out.flush()
-                status = 0
-        except KeyboardInterrupt:
-            status = 130
-        except BaseException as e:
-            os.write(write_end, json.dumps(describe_error(e)).encode())
-        finally:
-            os._exit(status)
-    os.close(write_end)
-    with open(read_end, "rb") as pipe:
-        try:
-            answer = pipe.read()
-        finally:  # after Ctrl-C too: the child has got it as well
-            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if status == 130:
-        raise KeyboardInterrupt
-    if answer:
-        raise rebuild_error(json.loads(answer))
-    if status:
-        raise RlError(f"the process that pulled {name!r} ended with status {status}")
+    pull(name, platform=platform, quiet=quiet, out=sys.stderr, userns=userns, for_run=True)
 
 
 def resolve(name: str, platform: str | None = None) -> Local | None:
@@ -267,7 +223,8 @@ def logout(server: str) -> str:
 def _unpacker(where: Paths, userns: str | None) -> Unpacker:
     from rootless.engine import ids
 
-    return ids.unpacker(where, ids.decide(userns))
+    made: Unpacker = ids.unpacker(where, ids.decide(userns))
+    return made
 
 
 def _load(blobs: BlobStore, image: Descriptor) -> tuple[Manifest, ImageConfig]:

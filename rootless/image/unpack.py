@@ -16,6 +16,9 @@ from fs.trouble import explain
 from idmap.ranges import UserMap
 from rootless.errors import BadImage
 from rootless.image.progress import Phase
+from rootless.image.unpack_plan import Unpacker
+
+__all__ = ["Job", "Report", "Unpacker", "unpack"]
 
 _REPORT_EVERY: Final = 0.1  # seconds
 
