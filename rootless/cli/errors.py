@@ -1,124 +1,14 @@
-"""What a wrong command line raises, and how every error is told.
-
-The texts are those of Docker's client; the exit code is 125 for a bad flag and 1 for a wrong
-number of arguments or an unknown command, whatever the verb.
-"""
+"""Tell a person what went wrong: an error of ours, one of the system's, or a bug."""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
-from collections.abc import Iterable
 from typing import Final
 
-from rootless.cli.table import GROUPS, Option, Verb, names
-from rootless.errors import RlError, StoreError, UsageError
-
-#: Docker's flags of ``run`` and ``create`` that are not here yet: worth a better answer than "unknown".
-_NOT_YET: Final = frozenset(
-    (
-        "attach blkio-weight cgroup-parent cgroupns cpu-period cpu-quota cpu-shares cpus cpuset-cpus cpuset-mems "
-        "device dns dns-option dns-search domainname expose gpus group-add health-cmd health-interval health-retries "
-        "health-start-period health-timeout ip ip6 ipc isolation label-file link log-driver log-opt mac-address memory "
-        "memory-reservation memory-swap network-alias no-healthcheck oom-kill-disable oom-score-adj pid pids-limit "
-        "publish publish-all restart runtime shm-size storage-opt sysctl uts volumes-from "
-        "filter format size last latest all-tags p P m a c"
-    ).split()
-)
-
-
-def footer(verb: Verb) -> str:
-    """Return the lines that end a complaint about the command line."""
-    return f"Usage:  {verb.usage}\n\nRun '{' '.join(('rl', *verb.name.split()))} --help' for more information"
-
-
-class FlagError(UsageError):
-    """A flag is unknown or its value is wrong."""
-
-    def __init__(self, verb: Verb, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.footer = footer(verb)
-
-
-class UnknownFlag(FlagError):
-    """There is no such flag: ``--name``, or a letter of a cluster ``word``."""
-
-    def __init__(self, verb: Verb, flag: str, word: str = "") -> None:
-        message = f"unknown shorthand flag: {flag!r} in {word}" if word else f"unknown flag: {flag}"
-        if flag.lstrip("-") in _NOT_YET:
-            hint: str | None = f"rl {verb.name} does not offer this flag of Docker's yet"
-        else:
-            known = [name for option in verb.options for name in option.flags.split() if name.startswith("--")]
-            hint = None if word else _nearest(flag, [*known, "--help"])
-        super().__init__(verb, message, hint=hint)
-
-
-class FlagNeedsArgument(FlagError):
-    """The command line ends where a flag's value should be."""
-
-    def __init__(self, verb: Verb, flag: str, word: str = "") -> None:
-        where = f"{flag!r} in {word}" if word else flag
-        super().__init__(verb, f"flag needs an argument: {where}")
-
-
-class BadValue(FlagError):
-    """The value of a flag cannot be understood."""
-
-    def __init__(self, verb: Verb, option: Option, text: str, why: str) -> None:
-        flags = ", ".join(option.flags.split())
-        super().__init__(verb, f'invalid argument "{text}" for "{flags}" flag: {why}')
-
-
-class ArgumentCount(UsageError):
-    """Too few arguments, or too many."""
-
-    exit_code = 1
-    verb_exit_code = 1
-
-    def __init__(self, verb: Verb, least: int, most: int | None) -> None:
-        if most == 0:
-            need = "accepts no arguments"
-        elif most is None:
-            need = f"requires at least {_arguments(least)}"
-        elif least == most:
-            need = f"requires {_arguments(least)}"
-        elif least == 0:
-            need = f"requires at most {_arguments(most)}"
-        else:
-            need = f"requires at least {least} and at most {_arguments(most)}"
-        super().__init__(f"'rl {verb.name}' {need}")
-        self.footer = footer(verb)
-
-
-class UnknownCommand(UsageError):
-    """There is no such verb."""
-
-    exit_code = 1
-    verb_exit_code = 1
-
-    def __init__(self, typed: str) -> None:
-        hint = _nearest(typed, [name for name in (*names(), *GROUPS) if name.count(" ") == typed.count(" ")])
-        super().__init__(f"unknown command: rl {typed}", hint=hint)
-        self.footer = "Run 'rl --help' for more information"
-
-
-class ClientError(RlError):
-    """Something that only the client can see is wrong; Docker's client exits with 1 for every verb."""
-
-    exit_code = 1
-
-
-def _arguments(count: int) -> str:
-    return f"{count} argument" if count == 1 else f"{count} arguments"
-
-
-def _nearest(typed: str, known: Iterable[str]) -> str | None:
-    from difflib import get_close_matches
-
-    by_word = {name.lstrip("-"): name for name in known}
-    matches = get_close_matches(typed.lstrip("-"), by_word, n=1, cutoff=0.6)
-    return f"did you mean {by_word[matches[0]]}?" if matches else None
+from rootless.cli.render import printable
+from rootless.errors import RlError, StoreError
 
 
 def show(error: RlError, end: str = "") -> None:
@@ -126,8 +16,6 @@ def show(error: RlError, end: str = "") -> None:
 
     ``end`` are the last lines of errors that do not bring their own.
     """
-    from rootless.cli.render import printable
-
     # The screen may hold half a line of progress or output.
     flush()
     lines = [f"rl: {printable(error.message, keep_newlines=True)}"]
@@ -185,14 +73,21 @@ def from_os(error: OSError) -> StoreError | None:
     return StoreError(f"{path!r}: {reason}" if path else reason, hint=hint.format(path or "PATH") if hint else None)
 
 
+def traceback_of(error: BaseException) -> str:
+    """Return the traceback as Python would print it."""
+    from traceback import format_exception
+
+    return "".join(format_exception(error))
+
+
 def bug(error: BaseException, verb: str) -> None:
     """Say that rl has a bug, and keep the traceback where it can be found.
 
     The command line itself is not written down: it may hold a password.
     """
-    from traceback import format_exception, format_exception_only
+    from traceback import format_exception_only
 
-    text = "".join(format_exception(error))
+    text = traceback_of(error)
     if os.environ.get("RL_DEBUG"):
         say(text)
     what = format_exception_only(error)[-1].strip()

@@ -2,97 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 from rootless.cli import table
-from rootless.cli.errors import ArgumentCount, BadValue, FlagNeedsArgument, UnknownFlag
 from rootless.cli.table import BOOL, INT, LIST, Option, Options, Value, Verb
 
 # strconv.ParseBool (pflag) takes these and nothing else.
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
+_MOST_DIGITS = 18
 
 
-class Help(NamedTuple):
-    """The command line asks for help on ``verb``."""
-
-    verb: str
+class HelpWanted(Exception):
+    """The command line asks for help."""
 
 
-def parse(verb: Verb, argv: Sequence[str]) -> Options | Help:
+def parse(verb: Verb, argv: Sequence[str]) -> Options:
     """Parse what follows the verb.
 
     Raises:
+        HelpWanted: there is a --help, or a -h that is no flag of the verb.
         UsageError: in Docker's words, with the nearest match where there is one.
     """
-    longs, shorts = _flags(verb)
+    flags = {flag: option for option in verb.options for flag in option.flags.split()}
     values: dict[str, Value] = {option.key: option.initial for option in verb.options}
     arguments: list[str] = []
-    position = 0
-    while position < len(argv):
-        word = argv[position]
-        position += 1
+    words = iter(argv)
+    for word in words:
         if word == "--":
-            arguments.extend(argv[position:])
-            break
-        if len(word) < 2 or word[0] != "-":
-            if not verb.interspersed:
-                arguments.extend(argv[position - 1 :])
-                break
+            arguments.extend(words)
+        elif len(word) > 1 and word[0] == "-":
+            given = _long(verb, flags, word, words) if word[1] == "-" else _cluster(verb, flags, word, words)
+            for option, text in given:
+                _set(verb, values, option, text)
+        else:
             arguments.append(word)
-            continue
-        if word.startswith("--"):
-            name, equals, text = word[2:].partition("=")
-            option = longs.get(name)
-            if option is None:
-                if name == "help":
-                    return Help(verb.name)
-                raise UnknownFlag(verb, f"--{name}")
-            if not equals and option.kind == BOOL:
-                text = "true"
-            elif not equals:
-                if position == len(argv):
-                    raise FlagNeedsArgument(verb, f"--{name}")
-                text = argv[position]
-                position += 1
-            _set(verb, values, option, text)
-            continue
-        # A cluster of short flags: -it, -eFOO=1, -t=false.
-        rest = word[1:]
-        while rest:
-            letter, rest = rest[0], rest[1:]
-            option = shorts.get(letter)
-            if option is None:
-                if letter == "h":
-                    return Help(verb.name)
-                raise UnknownFlag(verb, letter, word)
-            if rest.startswith("=") and (option.kind == BOOL or len(rest) > 1):
-                text, rest = rest[1:], ""
-            elif option.kind == BOOL:
-                text = "true"
-            elif rest:
-                text, rest = rest, ""
-            else:
-                if position == len(argv):
-                    raise FlagNeedsArgument(verb, letter, word)
-                text = argv[position]
-                position += 1
-            _set(verb, values, option, text)
+            if not verb.interspersed:
+                arguments.extend(words)
     check_count(verb, arguments)
     return Options(verb.name, values, tuple(arguments))
 
 
-def _flags(verb: Verb) -> tuple[dict[str, Option], dict[str, Option]]:
-    longs: dict[str, Option] = {}
-    shorts: dict[str, Option] = {}
-    for option in verb.options:
-        for flag in option.flags.split():
-            if flag.startswith("--"):
-                longs[flag[2:]] = option
-            else:
-                shorts[flag[1:]] = option
-    return longs, shorts
+def _long(verb: Verb, flags: dict[str, Option], word: str, words: Iterator[str]) -> Iterator[tuple[Option, str]]:
+    """Yield the option of ``--name``, ``--name=value`` or ``--name value``."""
+    flag, equals, text = word.partition("=")
+    option = flags.get(flag)
+    if option is None:
+        if flag == "--help":
+            raise HelpWanted
+        from rootless.cli.usage import UnknownFlag
+
+        raise UnknownFlag(verb, flag)
+    if not equals:
+        text = "true" if option.kind == BOOL else _next(verb, words, flag)
+    yield option, text
+
+
+def _cluster(verb: Verb, flags: dict[str, Option], word: str, words: Iterator[str]) -> Iterator[tuple[Option, str]]:
+    """Yield the options of a cluster of short flags: ``-it``, ``-eFOO=1``, ``-t=false``."""
+    rest = word[1:]
+    while rest:
+        letter, rest = rest[0], rest[1:]
+        option = flags.get(f"-{letter}")
+        if option is None:
+            if letter == "h":
+                raise HelpWanted
+            from rootless.cli.usage import UnknownFlag
+
+            raise UnknownFlag(verb, letter, word)
+        if rest.startswith("=") and (option.kind == BOOL or len(rest) > 1):
+            text, rest = rest[1:], ""
+        elif option.kind == BOOL:
+            text = "true"
+        elif rest:
+            text, rest = rest, ""
+        else:
+            text = _next(verb, words, letter, word)
+        yield option, text
+
+
+def _next(verb: Verb, words: Iterator[str], flag: str, word: str = "") -> str:
+    for text in words:
+        return text
+    from rootless.cli.usage import FlagNeedsArgument
+
+    raise FlagNeedsArgument(verb, flag, word)
 
 
 def _set(verb: Verb, values: dict[str, Value], option: Option, text: str) -> None:
@@ -106,28 +100,30 @@ def _set(verb: Verb, values: dict[str, Value], option: Option, text: str) -> Non
 def convert(verb: Verb, option: Option, text: str) -> Value:
     """Return the value that ``text`` means for a single-valued ``option``."""
     if option.kind == BOOL:
-        if text in _TRUE:
-            return True
-        if text in _FALSE:
-            return False
-        raise BadValue(verb, option, text, f'strconv.ParseBool: parsing "{text}": invalid syntax')
-    if option.kind == INT:
+        if text in _TRUE or text in _FALSE:
+            return text in _TRUE
+        why = f'strconv.ParseBool: parsing "{text}": invalid syntax'
+    elif option.kind == INT:
         digits = text[1:] if text[:1] in ("-", "+") else text
-        if not (digits.isascii() and digits.isdigit()):
-            raise BadValue(verb, option, text, f'strconv.ParseInt: parsing "{text}": invalid syntax')
-        if len(digits) > 18:
-            raise BadValue(verb, option, text, f'strconv.ParseInt: parsing "{text}": value out of range')
-        return int(text)
-    return text
+        number = digits.isascii() and digits.isdigit()
+        if number and len(digits) <= _MOST_DIGITS:
+            return int(text)
+        why = f'strconv.ParseInt: parsing "{text}": {"value out of range" if number else "invalid syntax"}'
+    else:
+        return text
+    from rootless.cli.usage import BadValue
+
+    raise BadValue(verb, option, text, why)
 
 
 def check_count(verb: Verb, arguments: Sequence[str]) -> None:
     """Refuse too few or too many arguments, as Docker words it."""
     least = sum(argument.required for argument in verb.arguments)
     most = None if any(argument.many for argument in verb.arguments) else len(verb.arguments)
-    if least <= len(arguments) and (most is None or len(arguments) <= most):
-        return
-    raise ArgumentCount(verb, least, most)
+    if len(arguments) < least or (most is not None and len(arguments) > most):
+        from rootless.cli.usage import ArgumentCount
+
+        raise ArgumentCount(verb, least, most)
 
 
 def resolve(words: Sequence[str]) -> tuple[str, str, int] | None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import Final, NoReturn
 
 from rootless.cli import fast, table
-from rootless.cli.table import Options, Value
+from rootless.cli.table import Value
 from rootless.errors import RlError
 
-_SIGINT_EXIT = 130
-_SIGPIPE_EXIT = 141
+_SIGINT_EXIT: Final = 130
+_SIGPIPE_EXIT: Final = 141
+_HELP: Final = ("-h", "--help")
+_COMPLETION: Final = ("--install-completion", "--show-completion")
 
 
 def entry() -> NoReturn:
@@ -25,37 +27,17 @@ def entry() -> NoReturn:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code; failures are told on stderr."""
-    verb = ""
     if sys.stdout is not None:
         # Names may hold bytes that are no UTF-8, and not every terminal knows the ellipsis.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    typed = _Typed()
     try:
-        if "_RL_COMPLETE" in os.environ:
-            return _app(argv)
-        front = _front(argv)
-        words = argv[front.length :]
-        if front.version:
-            words = ["version", "--short"]
-        if words and words[0] == "help":
-            front, words = front._replace(help=True), words[1:]
-        if not words or (words[0] in table.GROUPS and _is_help(words[1:])):
-            return _app([*words[:1], "--help"])
-        if words[0] in ("--install-completion", "--show-completion"):
-            return _app(words)
-        found = fast.resolve(words)
-        if found is None:
-            from rootless.cli.errors import UnknownCommand
-
-            raise UnknownCommand(" ".join(words[:2] if words[0] in table.GROUPS else words[:1]))
-        name, verb, length = found
-        if front.help:
-            return _app([*name.split(), "--help"])
-        code = _call(name, verb, words[length:], verbose=front.verbose)
+        code = _run(argv, typed)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except RlError as error:
-        return _failed(error, verb)
+        return _failed(error, typed.verb)
     except KeyboardInterrupt:
         _drop_output()
         return _SIGINT_EXIT
@@ -63,64 +45,62 @@ def main(argv: Sequence[str]) -> int:
         _drop_output()
         return _SIGPIPE_EXIT
     except Exception as error:
-        return _unexpected(error, verb)
+        return _unexpected(error, typed.verb)
+
+
+class _Typed:
+    """What is known of the command line by the time something fails."""
+
+    verb = ""
+
+
+def _run(argv: Sequence[str], typed: _Typed) -> int:
+    if "_RL_COMPLETE" in os.environ:
+        return _app(argv)
+    words = list(argv)
+    verbose = help_ = False
+    # In front of the verb -v means verbose; after `run` it is a volume.
+    while words and words[0].startswith("-") and words[0] not in _COMPLETION:
+        word = words.pop(0)
+        if word == "--version":
+            words[:] = ["version", "--short"]
+        elif word in ("-v", "--verbose"):
+            verbose = True
+        elif word in _HELP:
+            help_ = True
+        else:
+            from rootless.cli.usage import UnknownFlag
+
+            raise UnknownFlag(table.RL, word.partition("=")[0])
+    if words and words[0] == "help":
+        help_ = True
+        del words[0]
+    if not words or words[0] in _COMPLETION:
+        return _app(words or ["--help"])
+    if words[0] in table.GROUPS and (len(words) == 1 or words[1] in ("help", *_HELP)):
+        return _app([words[0], "--help"])
+    found = fast.resolve(words)
+    if found is None:
+        from rootless.cli.usage import UnknownCommand
+
+        raise UnknownCommand(" ".join(words[:2] if words[0] in table.GROUPS else words[:1]))
+    name, typed.verb, length = found
+    if help_:
+        return _app([*name.split(), "--help"])
+    return _call(name, typed.verb, words[length:], verbose=verbose)
 
 
 def _call(name: str, verb: str, argv: Sequence[str], *, verbose: bool) -> int:
     command = table.load(verb)
-    options = fast.parse(command.VERB, argv)
-    if not isinstance(options, Options):
+    try:
+        options = fast.parse(command.VERB, argv)
+    except fast.HelpWanted:
         return _app([*name.split(), "--help"])
     values: dict[str, Value] = {**options.values, "verbose": verbose}
     if name in table.PRESETS:
         _, key, value = table.PRESETS[name]
         values[key] = value
     return command.execute(options._replace(values=values))
-
-
-class _Front(NamedTuple):
-    """The options in front of the verb; ``length`` is how many words they took."""
-
-    length: int
-    verbose: bool = False
-    help: bool = False
-    version: bool = False
-
-
-def _front(argv: Sequence[str]) -> _Front:
-    # Here -v means verbose; after `run` it is a volume.
-    front = _Front(0)
-    for word in argv:
-        if not word.startswith("-") or word == "-":
-            break
-        front = front._replace(length=front.length + 1)
-        if word in ("-v", "--verbose"):
-            front = front._replace(verbose=True)
-        elif word in ("-h", "--help"):
-            front = front._replace(help=True)
-        elif word == "--version":
-            front = front._replace(version=True)
-        elif word in ("--install-completion", "--show-completion"):
-            return front._replace(length=front.length - 1, help=False)
-        else:
-            from rootless.cli.errors import UnknownFlag
-
-            raise UnknownFlag(_GLOBAL, word.partition("=")[0])
-    return front
-
-
-_GLOBAL = table.Verb(
-    "",
-    arguments=(table.Argument("COMMAND", ""),),
-    options=(
-        table.Option("-v --verbose", table.BOOL, "Say which ways were chosen, and why"),
-        table.Option("--version", table.BOOL, "Print the version"),
-    ),
-)
-
-
-def _is_help(words: Sequence[str]) -> bool:
-    return not words or words[0] in ("help", "-h", "--help")
 
 
 def _app(argv: Sequence[str]) -> int:
@@ -133,9 +113,7 @@ def _failed(error: RlError, verb: str) -> int:
     from rootless.cli import errors
 
     if os.environ.get("RL_DEBUG"):
-        from traceback import format_exception
-
-        errors.say("".join(format_exception(error)))
+        errors.say(errors.traceback_of(error))
     errors.show(error, end="Run 'rl run --help' for more information" if verb == "run" else "")
     _drop_output_if_broken()
     return error.exit_code if verb == "run" else error.verb_exit_code
@@ -144,11 +122,9 @@ def _failed(error: RlError, verb: str) -> int:
 def _unexpected(error: Exception, verb: str) -> int:
     from rootless.cli import errors
 
-    if isinstance(error, OSError):
-        explained = errors.from_os(error)
-        if explained is not None:
-            _drop_output_if_broken()
-            return _failed(explained, verb)
+    explained = errors.from_os(error) if isinstance(error, OSError) else None
+    if explained is not None:
+        return _failed(explained, verb)
     errors.bug(error, verb)
     _drop_output_if_broken()
     return 125 if verb == "run" else 1

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from rootless.cli import values
-from rootless.cli.errors import ClientError
 from rootless.cli.table import BOOL, INT, LIST, STR, Argument, Option, Options
 from rootless.container.request import RunRequest
 from rootless.errors import UsageError
@@ -170,6 +169,8 @@ def terminal(options: Options) -> tuple[int, int] | None:
     if not options.flag("tty"):
         return None
     if options.flag("interactive") and not _is_terminal(0):
+        from rootless.cli.usage import ClientError
+
         raise ClientError("the input device is not a TTY", hint="leave out -t, or type it in a terminal (ssh -t)")
     for fd in (1, 0, 2):
         try:

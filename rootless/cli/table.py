@@ -6,7 +6,10 @@ Each verb declares its options and arguments once, as a ``VERB`` beside its ``ex
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from typing import Protocol
 
 BOOL: Final = "bool"
 STR: Final = "string"
@@ -104,13 +107,16 @@ class Options(NamedTuple):
         return cast("tuple[str, ...]", self.values[key])
 
 
-class Command(Protocol):
-    """What a module of ``rootless.cli.commands`` provides."""
+if TYPE_CHECKING:
 
-    VERB: Verb
+    class Command(Protocol):
+        """What a module of ``rootless.cli.commands`` provides."""
 
-    def execute(self, options: Options) -> int:
-        """Translate, call the engine, print; return the exit code."""
+        VERB: Verb
+
+        def execute(self, options: Options) -> int:
+            """Translate, call the engine, print; return the exit code."""
+            ...
 
 
 class Entry(NamedTuple):
@@ -159,6 +165,17 @@ PRESETS: Final[dict[str, tuple[str, str, str]]] = {
 }
 
 
+#: The command line in front of a verb.
+RL: Final = Verb(
+    "",
+    arguments=(Argument("COMMAND", "What to do"),),
+    options=(
+        Option("-v --verbose", BOOL, "Say which ways were chosen, and why"),
+        Option("--version", BOOL, "Print the version"),
+    ),
+)
+
+
 def names() -> dict[str, str]:
     """Return every name that can be typed, with the verb it stands for."""
     result = {name: preset[0] for name, preset in PRESETS.items()}
@@ -171,4 +188,4 @@ def names() -> dict[str, str]:
 
 def load(verb: str) -> Command:
     """Import the command of ``verb``, and only that one."""
-    return cast(Command, __import__(f"rootless.cli.commands.{verb}", fromlist=("VERB",)))
+    return cast("Command", __import__(f"rootless.cli.commands.{verb}", fromlist=("VERB",)))

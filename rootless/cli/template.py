@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from rootless.cli import render
-from rootless.cli.errors import ClientError
+from rootless.cli.usage import ClientError
 
 _ACTION: Final = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 _TERM: Final = re.compile(

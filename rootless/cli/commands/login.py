@@ -6,8 +6,8 @@ import sys
 from typing import Final
 
 from rootless.cli import errors
-from rootless.cli.errors import ClientError
 from rootless.cli.table import BOOL, STR, Argument, Option, Options, Verb
+from rootless.cli.usage import ClientError
 
 HUB: Final = "docker.io"
 VERB: Final = Verb(

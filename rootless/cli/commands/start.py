@@ -6,8 +6,9 @@ from typing import Final
 
 from rootless.cli import request
 from rootless.cli.each import each
-from rootless.cli.errors import ClientError, say
+from rootless.cli.errors import say
 from rootless.cli.table import BOOL, Argument, Option, Options, Verb
+from rootless.cli.usage import ClientError
 
 VERB: Final = Verb(
     "start",

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootless.cli import app, fast, table
-from rootless.cli.errors import BadValue
 from rootless.cli.table import BOOL, INT, LIST, Option, Options, Verb
+from rootless.cli.usage import BadValue
 from rootless.errors import UsageError
 
 _VERBS = {entry.name: table.load(entry.name).VERB for entry in table.INDEX}
@@ -55,11 +55,9 @@ def by_us(argv: list[str]) -> Options | None:
     """Parse with our parser; None where it refuses."""
     verb, *rest = argv
     try:
-        options = fast.parse(_VERBS[verb], rest)
+        return fast.parse(_VERBS[verb], rest)
     except UsageError:
         return None
-    assert isinstance(options, Options)
-    return options
 
 
 # No leading "=": after a short flag Docker drops it and Typer keeps it.
@@ -105,14 +103,13 @@ def _command_lines(draw: st.DrawFn) -> list[str]:
 
 
 def _asks_for_help(argv: list[str]) -> bool:
-    return isinstance(_parse(argv), fast.Help)
-
-
-def _parse(argv: list[str]) -> object:
     try:
-        return fast.parse(_VERBS[argv[0]], argv[1:])
+        fast.parse(_VERBS[argv[0]], argv[1:])
+    except fast.HelpWanted:
+        return True
     except UsageError:
-        return None
+        pass
+    return False
 
 
 def _is_refused_for_a_number(argv: list[str]) -> bool:

@@ -11,9 +11,7 @@ from rootless.errors import UsageError
 
 def parse(line: str) -> Options:
     verb, *argv = line.split(" ")
-    options = fast.parse(table.load(verb).VERB, argv)
-    assert isinstance(options, Options)
-    return options
+    return fast.parse(table.load(verb).VERB, argv)
 
 
 @pytest.mark.parametrize(("word", "value"), [("--rm=false", False), ("--rm=true", True), ("--rm=0", False)])
@@ -43,8 +41,9 @@ def test_everything_after_the_image_is_the_commands() -> None:
 
 def test_run_takes_h_for_the_host_name_and_ps_for_help() -> None:
     assert parse("run -h box busybox").text("hostname") == "box"
-    assert fast.parse(table.load("ps").VERB, ["-h"]) == fast.Help("ps")
-    assert fast.parse(table.load("run").VERB, ["--rm", "--help", "x"]) == fast.Help("run")
+    for line in ("ps -h", "run --rm --help x"):
+        with pytest.raises(fast.HelpWanted):
+            parse(line)
 
 
 @pytest.mark.parametrize(
