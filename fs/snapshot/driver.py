@@ -67,7 +67,7 @@ class Driver(Protocol):
 
         The kernel mounts only from the mount namespace that it mounts in: call it after unshare(CLONE_NEWNS)
         and, where the container's root may not walk the path, before changing ids. ``mount`` opens
-        descriptors from before the unshare again, by path.
+        descriptors from before the unshare again, by path and in place.
         """
         ...
 
@@ -85,19 +85,20 @@ def open_directory(path: str) -> int:
     return os.open(path, _PATH)
 
 
-def here(path: str, fd: int) -> int:
-    """Return a new descriptor of the directory of ``fd``, in the caller's mount namespace where ``path`` leads to it.
+def bring_here(path: str, fd: int) -> None:
+    """Let ``fd`` be the same directory in the caller's mount namespace, where ``path`` leads to it.
 
     Mounts of another namespace are EINVAL for overlay and bind mounts (``check_mnt``, fs/namespace.c).
     """
     try:
         again = os.open(path, _PATH)
     except OSError:  # the container's root may not walk there; then ``fd`` itself must be of this namespace
-        return os.dup(fd)
-    if os.path.samestat(os.fstat(again), os.fstat(fd)):
-        return again
-    os.close(again)
-    return os.dup(fd)
+        return
+    try:
+        if os.path.samestat(os.fstat(again), os.fstat(fd)):
+            os.dup2(again, fd, inheritable=False)  # in its place: 500 layers leave no room for two each
+    finally:
+        os.close(again)
 
 
 def make_directory(path: str, mode: int, owner: tuple[int, int] | None) -> None:

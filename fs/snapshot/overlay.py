@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from fs.snapshot.driver import Rootfs, here, make_directory, open_directory, root_mode
+from fs.snapshot.driver import Rootfs, bring_here, make_directory, open_directory, root_mode
 from rootless.errors import HostUnsupported
 from rootless.linux import mount as linux_mount
 
@@ -60,27 +60,24 @@ class Overlay:
 
     def mount(self, rootfs: Rootfs, fds: tuple[int, ...], target: str, readonly: bool) -> None:
         paths = (*rootfs.lowers, rootfs.upper, rootfs.work)
-        own = [here(path, fd) for path, fd in zip(paths, fds, strict=True)]
-        try:
-            flags = linux_mount.MS_RDONLY if readonly else 0
-            options = _options("/proc/self/fd/", own)
-            if len(options) <= _MAX_OPTIONS:
-                linux_mount.mount("overlay", target, "overlay", flags, options)
-            else:
-                _mount_from_fd_directory(target, flags, own)
-        finally:
-            for fd in own:
-                os.close(fd)
+        for path, fd in zip(paths, fds, strict=True):
+            bring_here(path, fd)
+        flags = linux_mount.MS_RDONLY if readonly else 0
+        options = _options("/proc/self/fd/", fds)
+        if len(options) <= _MAX_OPTIONS:
+            linux_mount.mount("overlay", target, "overlay", flags, options)
+        else:
+            _mount_from_fd_directory(target, flags, fds)
 
 
-def _options(prefix: str, fds: list[int]) -> str:
+def _options(prefix: str, fds: tuple[int, ...]) -> str:
     # Names of descriptors: no path of the host, with its commas and colons, is ever in the options.
     # Without userxattr the mount succeeds and ignores every opaque directory.
     names = [f"{prefix}{fd}" for fd in fds]
     return f"userxattr,lowerdir={':'.join(names[:-2])},upperdir={names[-2]},workdir={names[-1]}"
 
 
-def _mount_from_fd_directory(target: str, flags: int, fds: list[int]) -> None:
+def _mount_from_fd_directory(target: str, flags: int, fds: tuple[int, ...]) -> None:
     """Mount with the current directory in /proc/self/fd: 4 bytes a layer, so that 500 fit into the page."""
     target_fd = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     before = os.open(".", os.O_PATH | os.O_CLOEXEC)

@@ -6,7 +6,7 @@ import errno
 import os
 from typing import Final
 
-from fs.snapshot.driver import Rootfs, here, make_directory, open_directory
+from fs.snapshot.driver import Rootfs, bring_here, make_directory, open_directory
 from rootless.linux import mount as linux_mount
 
 
@@ -58,16 +58,13 @@ class Plain:
         return (open_directory(rootfs.root),)
 
     def mount(self, rootfs: Rootfs, fds: tuple[int, ...], target: str, readonly: bool) -> None:
-        own = here(rootfs.root, fds[-1])
+        bring_here(rootfs.root, fds[-1])
         try:
-            try:
-                _attach(own, target, readonly)
-            except OSError as e:
-                if e.errno != errno.ENOSYS:
-                    raise
-                _bind(own, target, readonly)
-        finally:
-            os.close(own)
+            _attach(fds[-1], target, readonly)
+        except OSError as e:
+            if e.errno != errno.ENOSYS:
+                raise
+            _bind(fds[-1], target, readonly)
 
 
 def _attach(source: int, target: str, readonly: bool) -> None:
