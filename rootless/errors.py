@@ -2,6 +2,7 @@
 
     RlError
     ├── UsageError           the command line is wrong
+    │   └── NotATerminal         -it without a terminal (1)
     ├── NotFound             no such container, image, file
     ├── Conflict             the name is taken, the container runs
     ├── HostUnsupported      this host lacks or forbids something; the hint lifts it
@@ -42,6 +43,13 @@ class UsageError(RlError):
 
     verb_exit_code = 125
     http_status = 400
+
+
+class NotATerminal(UsageError):
+    """A terminal was asked for, but standard input is none; Docker's client exits with 1."""
+
+    exit_code = 1
+    verb_exit_code = 1
 
 
 class NotFound(RlError):

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import _socket
 
+from rootless import errors
 from rootless.errors import RlError
 
 #: Large enough for an argument list of 2 MB (execve(2)).
@@ -147,3 +148,14 @@ def connect(directory: str) -> Connection:
         return Connection(sock)
     finally:
         os.close(dirfd)
+
+
+def describe(error: RlError) -> Message:
+    """Return the message that carries an error to a client."""
+    return {"event": "error", "kind": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def revive(message: Message) -> RlError:
+    """Return the error that ``describe`` packed."""
+    kind: type[RlError] = getattr(errors, message["kind"], RlError)
+    return kind(message["message"], hint=message["hint"])

@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 import _signal
 
 from idmap import apply
-from idmap.plan import HolderPlan
+from idmap.plan import HELPERS, ONE, HolderPlan, HostIds
 from rootless.errors import HostUnsupported
 from rootless.linux import fd as fds
 from rootless.linux import ns, pidfd, prctl
@@ -28,6 +28,7 @@ class Holder(NamedTuple):
     pid: int
     user: int
     net: int
+    is_new: bool = False
 
     def close(self) -> None:
         """Close both descriptors."""
@@ -35,8 +36,10 @@ class Holder(NamedTuple):
         os.close(self.net)
 
 
-def ensure(runtime: str, plan: HolderPlan) -> Holder:
+def ensure(runtime: str, host: HostIds, plan: HolderPlan) -> Holder:
     """Return the running holder for the plan's map, starting one if there is none.
+
+    ``is_new`` tells which of the two it was.
 
     Raises:
         HostUnsupported: this host forbids user namespaces, or refuses the map.
@@ -48,7 +51,7 @@ def ensure(runtime: str, plan: HolderPlan) -> Holder:
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return _open(path) or _start(path, plan)
+        return _open(path) or _start(path, host, plan)
     finally:
         os.close(lock)
 
@@ -71,7 +74,7 @@ def _open(path: str) -> Holder | None:
     return None
 
 
-def _start(path: str, plan: HolderPlan) -> Holder:
+def _start(path: str, host: HostIds, plan: HolderPlan) -> Holder:
     to_parent_read, to_parent_write = os.pipe()
     to_child_read, to_child_write = os.pipe()
     pid = os.fork()
@@ -86,7 +89,7 @@ def _start(path: str, plan: HolderPlan) -> Holder:
             number = int(answer or b"0")
             raise diagnose.no_user_namespace(number)
         try:
-            apply.write_maps(pid, plan)
+            _write_maps(pid, host, plan)
         except BaseException:
             os.close(to_child_write)
             to_child_write = -1
@@ -108,7 +111,14 @@ def _start(path: str, plan: HolderPlan) -> Holder:
     holder = _open(path)
     if holder is None:
         raise HostUnsupported("the holder of the user namespace ended at once")
-    return holder
+    return holder._replace(is_new=True)
+
+
+def _write_maps(pid: int, host: HostIds, plan: HolderPlan) -> None:
+    if plan.how == HELPERS:
+        apply.with_helpers(pid, plan.maps, host.newuidmap, host.newgidmap)
+    else:
+        apply.directly(pid, plan.maps, deny_setgroups=plan.how == ONE)
 
 
 def _hold(to_parent: int, from_parent: int) -> NoReturn:

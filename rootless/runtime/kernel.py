@@ -69,6 +69,7 @@ class Kernel:
         self.rootfs_fds: tuple[int, ...] = ()
         self.root = -1
         self.subject = ""
+        self.home = ""
 
     def about(self, subject: str) -> None:
         """Name what the current step works on, for the message if it fails."""
@@ -109,6 +110,19 @@ class Kernel:
     def open_existing(self, path: str) -> int:
         """Open a path beneath the new root that is there; the caller closes it."""
         return fds.openat2(self.root, path, os.O_PATH, resolve=_IN_ROOT)
+
+    def read_text(self, path: str, limit: int = 1 << 20) -> str:
+        """Return up to ``limit`` bytes of a regular file of the new root, "" where there is none."""
+        try:
+            fd = fds.openat2(self.root, path, os.O_RDONLY | os.O_NONBLOCK, resolve=_IN_ROOT)
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return ""
+            return os.read(fd, limit).decode(errors="surrogateescape")
+        finally:
+            os.close(fd)
 
     def restrict(self, fd: int, attributes: int, *, recursive: bool) -> None:
         """Add mount attributes; before Linux 5.12 by a remount of the one mount that keeps its locked flags."""

@@ -14,6 +14,7 @@ import termios
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from rootless.container import users
 from rootless.linux import caps, link, mount, ns, prctl, rlimit, seccomp
 
 if TYPE_CHECKING:
@@ -59,6 +60,20 @@ class JoinNet(NamedTuple):
 
     def apply(self, kernel: Kernel) -> None:
         ns.setns(self.fd, ns.CLONE_NEWNET)
+
+
+class JoinContainer(NamedTuple):
+    """Enter the namespaces of the container whose process 1 is ``pidfd``, never reachable from inside."""
+
+    pidfd: int
+    flags: int
+
+    def apply(self, kernel: Kernel) -> None:
+        # Before entering: from then on the container could look at this process, which is the interpreter.
+        prctl.prctl(prctl.PR_SET_DUMPABLE, 0)
+        ns.setns(self.pidfd, self.flags)
+        os.chdir("/")
+        kernel.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 class Unshare(NamedTuple):
@@ -129,7 +144,6 @@ class MountRoot(NamedTuple):
 
     driver: Driver
     rootfs: Rootfs
-    readonly: bool
 
     def apply(self, kernel: Kernel) -> None:
         self.driver.mount(self.rootfs, kernel.rootfs_fds, NEW_ROOT, False)
@@ -168,6 +182,22 @@ class Bind(NamedTuple):
         if self.set_attributes:
             with kernel.beneath(self.target, directory=directory) as mounted:
                 kernel.restrict(mounted.fd, self.set_attributes, recursive=self.recursive)
+
+
+class BindHost(NamedTuple):
+    """Bind a path of the host, as it is still seen before pivot_root, with what is mounted below it."""
+
+    source: str
+    target: str
+    set_attributes: int = 0
+
+    def apply(self, kernel: Kernel) -> None:
+        with kernel.beneath(self.target, directory=True) as where:
+            # Without MS_REC it is EINVAL: what an outer namespace has mounted over parts of it is locked.
+            mount.mount(self.source, where.path, None, mount.MS_BIND | mount.MS_REC)
+        if self.set_attributes:
+            with kernel.beneath(self.target, directory=True) as mounted:
+                kernel.restrict(mounted.fd, self.set_attributes, recursive=True)
 
 
 class Symlink(NamedTuple):
@@ -374,7 +404,7 @@ class Seccomp(NamedTuple):
     program: bytes
 
     def apply(self, kernel: Kernel) -> None:
-        seccomp.load(self.program)
+        seccomp.set_filter(self.program)
 
 
 class Identity(NamedTuple):
@@ -400,6 +430,21 @@ class Identity(NamedTuple):
         else:
             # From one unprivileged id to itself (a map without a root) the kernel drops nothing.
             caps.capset(0, 0, 0)
+
+
+class NamedIdentity(NamedTuple):
+    """Become the user that -u names, by the container's own passwd and group files."""
+
+    user: str
+    keep: int
+    setgroups: bool
+
+    def apply(self, kernel: Kernel) -> None:
+        kernel.about(self.user)
+        who = users.resolve(self.user, kernel.read_text("/etc/passwd"), kernel.read_text("/etc/group"))
+        kernel.home = who.home
+        OwnStdio(who.uid).apply(kernel)
+        Identity(who.uid, who.gid, who.groups, self.keep, self.setgroups).apply(kernel)
 
 
 class ChangeDirectory(NamedTuple):
@@ -443,6 +488,8 @@ class Exec(NamedTuple):
         for item in self.environment:
             key, _, value = item.partition("=")
             environment[key] = value
+        if kernel.home:
+            environment.setdefault("HOME", kernel.home)
         kernel.restore_signals()
         if "/" in name:
             os.execve(name, self.arguments, environment)

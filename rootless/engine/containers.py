@@ -1,0 +1,299 @@
+"""What can be done with containers that exist."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any, NamedTuple
+
+from rootless import paths
+from rootless.container import record, state, store
+from rootless.container.record import ContainerRecord
+from rootless.container.request import ExecRequest
+from rootless.container.state import ContainerState
+from rootless.engine import starting
+from rootless.errors import CommandError, Conflict, NotATerminal, NotFound, RlError
+from rootless.paths import Paths
+from rootless.runtime import client, control
+from rootless.runtime.control import Connection
+from rootless.tty import console, detach
+
+
+class ContainerView(NamedTuple):
+    """A line of ``rl ps``; times are nanoseconds since 1970, 0 where it has not happened."""
+
+    id: str
+    name: str
+    image: str
+    command: tuple[str, ...]
+    created: int
+    state: str
+    exit_code: int
+    started: int
+    finished: int
+    labels: dict[str, str]
+    ports: str
+
+
+def list_containers(all: bool) -> tuple[ContainerView, ...]:
+    """Return the running containers, or all; those being removed meanwhile are left out."""
+    where = paths.find()
+    views = []
+    for id_ in store.ids(where):
+        directory = store.directory(where, id_)
+        try:
+            now = state.current(directory)
+            if all or now.status == state.RUNNING:
+                views.append(_view(record.load(directory), now, directory))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return tuple(views)
+
+
+def _view(note: ContainerRecord, now: ContainerState, directory: str) -> ContainerView:
+    from rootless.container import spec
+
+    shown = now.status if not now.is_elsewhere() else f"running on {now.host}"
+    return ContainerView(
+        note.id,
+        note.name,
+        note.image,
+        spec.load(directory).process.args,
+        note.created,
+        shown,
+        now.exit_code,
+        now.started,
+        now.finished,
+        note.labels,
+        "",
+    )
+
+
+def resolve(name: str) -> str:
+    """Return the id of a container by id, name or beginning of an id."""
+    return store.find(paths.find(), name)
+
+
+def _found(name: str) -> tuple[Paths, str, ContainerState]:
+    where = paths.find()
+    directory = store.directory(where, store.find(where, name))
+    try:
+        return where, directory, state.current(directory)
+    except FileNotFoundError:
+        raise NotFound(f"No such container: {name}") from None
+
+
+def _connect(directory: str, name: str, doing: str = "") -> Connection:
+    """Connect to the monitor of a container that should run."""
+    now = state.current(directory)
+    id_ = os.path.basename(directory)
+    if now.is_elsewhere():
+        raise Conflict(f"container {id_} is running on host {now.host!r}", hint="type the command there")
+    if now.status == state.RUNNING:
+        try:
+            return control.connect(directory)
+        except (ConnectionRefusedError, FileNotFoundError):
+            pass  # it ended at this moment
+    raise Conflict(f"{doing}container {id_} is not running", hint=f"rl start {name}")
+
+
+def start(names: tuple[str, ...], *, attach: bool, interactive: bool, detach_keys: str) -> int:
+    """Start containers; with ``attach`` or ``interactive`` the one given is connected and its exit code returned."""
+    where = paths.find()
+    paths.ensure_private(where.runtime)
+    for name in names:
+        created = starting.load(where, store.find(where, name))
+        if interactive and created.record.tty and not os.isatty(0):
+            raise NotATerminal("the input device is not a TTY")
+        now = state.current(created.directory)
+        if now.status == state.RUNNING and not now.is_elsewhere() and not (attach or interactive):
+            continue  # as Docker: starting what runs is no error
+        size = console.size(0) if created.record.tty and os.isatty(0) else None
+        attachment = starting.Attachment(interactive, attach or interactive, True, detach_keys)
+        try:
+            code = starting.start(created, attachment, size)
+        except client.Detached:
+            return 0
+        except CommandError as e:
+            raise RlError(e.message, hint=e.hint) from e
+        if attach or interactive:
+            return code
+    return 0
+
+
+def stop(name: str, timeout: int | None, signal: str | None) -> None:
+    """Signal a container and kill it ``timeout`` seconds later (-1: never); one that is stopped is no error."""
+    where, directory, now = _found(name)
+    if now.status != state.RUNNING:
+        return
+    note = record.load(directory)
+    number = starting.signal_number(signal or note.stop_signal)
+    seconds = note.stop_timeout if timeout is None else timeout
+    try:
+        connection = _connect(directory, name)
+    except Conflict:
+        if now.is_elsewhere():
+            raise
+        return
+    _ask(connection, {"op": "stop", "number": number, "timeout": seconds})
+    _await_exit(connection)
+
+
+def kill(name: str, signal: str) -> None:
+    """Send a signal to process 1 of a running container."""
+    _, directory, _ = _found(name)
+    number = starting.signal_number(signal)
+    connection = _connect(directory, name, f"cannot kill container: {name}: ")
+    _ask(connection, {"op": "signal", "number": number})
+    connection.receive()
+    connection.close()
+    if number == 9:
+        wait(name)
+
+
+def _ask(connection: Connection, message: control.Message, fds: tuple[int, ...] = ()) -> None:
+    try:
+        connection.send(message, fds)
+    except (BrokenPipeError, ConnectionResetError):
+        return  # it ended at this moment; what is read next says so
+
+
+def _await_exit(connection: Connection) -> int | None:
+    """Return the exit code once the container has ended; None if its monitor was killed."""
+    while answer := connection.receive():
+        message, _ = answer
+        if message["event"] == "exit":
+            connection.close()
+            code: int = message["code"]
+            return code
+        if message["event"] == "error":
+            raise control.revive(message)
+    connection.close()
+    return None
+
+
+def wait(name: str) -> int:
+    """Return the exit code of a container once it is not running."""
+    where, directory, now = _found(name)
+    if now.status == state.RUNNING:
+        try:
+            connection = _connect(directory, name)
+        except Conflict:
+            if now.is_elsewhere():
+                raise
+        else:
+            _ask(connection, {"op": "wait"})
+            code = _await_exit(connection)
+            if code is not None:
+                return code
+    try:
+        return state.current(directory).exit_code
+    except FileNotFoundError:
+        raise NotFound(f"No such container: {name}") from None
+
+
+def remove(name: str, *, force: bool, volumes: bool) -> None:
+    """Remove a container; ``force`` kills it first. Anonymous volumes go with it when there are any.
+
+    Raises:
+        Conflict: it is running, and ``force`` was not given.
+    """
+    from fs import staging
+
+    where, directory, now = _found(name)
+    if now.status == state.RUNNING:
+        if now.is_elsewhere():
+            raise Conflict(f"container {name} is running on host {now.host!r}", hint="remove it there")
+        if not force:
+            raise Conflict(
+                f'cannot remove container "{name}": container is running: '
+                "stop the container before removing or force remove",
+                hint=f"rl rm -f {name}",
+            )
+        try:
+            kill(name, "KILL")
+        except (Conflict, NotFound):
+            pass  # it ended by itself
+    try:
+        created = starting.load(where, os.path.basename(directory))
+        with starting.Startable(created), staging.new(where.tmp, starting.remove_tree(created)) as stage:
+            store.withdraw(where, created.record.id, created.record.name, f"{stage}/{created.record.id}")
+        staging.sweep(where.tmp, starting.remove_tree(created))
+    except FileNotFoundError:
+        if force:
+            return
+        raise NotFound(f"No such container: {name}") from None
+
+
+def logs(
+    name: str,
+    *,
+    follow: bool,
+    tail: int | None,
+    since: int | None,
+    until: int | None,
+    timestamps: bool,
+    stdout: int,
+    stderr: int,
+) -> None:
+    """Copy the log to two descriptors; ``since`` and ``until`` are nanoseconds since 1970."""
+    from rootless.engine import logview
+
+    _, directory, now = _found(name)
+    logview.show(
+        directory,
+        now,
+        logview.Wanted(follow, tail, since, until, timestamps),
+        (stdout, stderr),
+    )
+
+
+def attach(name: str, *, stdin: bool, sig_proxy: bool, detach_keys: str) -> int:
+    """Connect the caller's terminal or files to a running container; return its exit code."""
+    _, directory, now = _found(name)
+    note = record.load(directory)
+    if now.status != state.RUNNING:
+        raise Conflict("cannot attach to a stopped container, start it first", hint=f"rl start -a {name}")
+    wants_stdin = stdin and note.open_stdin
+    if wants_stdin and note.tty and not os.isatty(0):
+        raise NotATerminal("the input device is not a TTY")
+    keys = detach.parse(detach_keys)
+    connection = _connect(directory, name)
+    pipes = client.Pipes(stdin=wants_stdin, tty=note.tty)
+    streams = [stream for stream, end in zip(("stdin", "stdout", "stderr"), pipes.far, strict=True) if end >= 0]
+    _ask(connection, {"op": "attach", "streams": streams}, tuple(pipes.hand_over()))
+    pipes.close_far()
+    if note.tty and os.isatty(1):
+        rows, columns = console.size(1)
+        _ask(connection, {"op": "resize", "rows": rows, "columns": columns})
+    try:
+        return client.Session(connection, pipes, tty=note.tty, keys=keys, sig_proxy=sig_proxy).run()
+    except client.Detached:
+        sys.stderr.write("read escape sequence\n")
+        return 0
+
+
+def exec_(request: ExecRequest) -> int:
+    """Run a further command in a running container; return its exit code, or 0 if detached."""
+    from rootless.engine import execution
+
+    _, directory, _ = _found(request.container)
+    note = record.load(directory)
+    if request.tty and request.interactive and not request.detach and not os.isatty(0):
+        raise NotATerminal("the input device is not a TTY")
+    connection = _connect(directory, request.container)
+    return execution.run(connection, directory, note, request)
+
+
+def inspect(name: str) -> dict[str, Any]:
+    """Return what is known of a container, in the shape of Docker's API."""
+    from rootless.engine import inspection
+
+    _, directory, now = _found(name)
+    return inspection.container(directory, record.load(directory), now)
+
+
+def now_ns() -> int:
+    """Return the time in nanoseconds since 1970."""
+    return time.time_ns()

@@ -1,0 +1,94 @@
+"""``rl exec``: ask the monitor for a further command and connect the caller to it."""
+
+from __future__ import annotations
+
+import os
+
+import _socket
+
+from rootless.container import spec
+from rootless.container.compose import DEFAULT_PATH
+from rootless.container.record import ContainerRecord
+from rootless.container.request import ExecRequest
+from rootless.container.spec import Spec
+from rootless.errors import RlError
+from rootless.runtime import client, control
+from rootless.runtime.control import Connection
+from rootless.tty import detach
+
+
+def run(connection: Connection, directory: str, note: ContainerRecord, request: ExecRequest) -> int:
+    """Run the command and return its exit code, or 0 for a detached one.
+
+    Raises:
+        RlError: it cannot be started.
+    """
+    keys = detach.parse(request.detach_keys)
+    made = spec.load(directory)
+    message = {
+        "op": "exec",
+        "arguments": list(request.command),
+        "environment": list(environment(made, note, request)),
+        "cwd": request.workdir or made.process.cwd,
+        "user": request.user,
+        "tty_size": list(request.tty_size or (24, 80)) if request.tty else None,
+        "privileged": request.privileged,
+    }
+    if request.detach:
+        # A terminal that nobody looks at would hang up at once.
+        connection.send({**message, "tty_size": None})
+        _started(connection)
+        return 0
+    if request.tty:
+        return _with_terminal(connection, message, request, keys)
+    pipes = client.Pipes(stdin=request.interactive, tty=False)
+    fds = list(pipes.far)
+    if fds[0] < 0:
+        fds[0] = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    connection.send(message, fds)
+    for fd in fds:
+        os.close(fd)
+    _started(connection)
+    return client.Session(connection, pipes, tty=False, keys=b"", sig_proxy=False).run()
+
+
+def _with_terminal(connection: Connection, message: control.Message, request: ExecRequest, keys: bytes) -> int:
+    near, far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    connection.send(message, (far.fileno(),))
+    far.close()
+    _started(connection)
+    master = client.receive_master(near)
+    pipes = client.Pipes.of_terminal(master, stdin=request.interactive)
+    session = client.Session(connection, pipes, tty=True, keys=keys, sig_proxy=False, master=master)
+    try:
+        return session.run()
+    except client.Detached:
+        return 0
+
+
+def _started(connection: Connection) -> None:
+    answer = connection.receive()
+    if answer is None:
+        raise RlError("the container ended before the command could start", hint="rl ps -a shows how")
+    message, _ = answer
+    if message["event"] == "error":
+        raise control.revive(message)
+
+
+def environment(made: Spec, note: ContainerRecord, request: ExecRequest) -> tuple[str, ...]:
+    """Return the container's environment with the request's changes; HOME follows the user."""
+    variables = {}
+    for item in (f"PATH={DEFAULT_PATH}", *made.process.env):
+        key, _, value = item.partition("=")
+        variables[key] = value
+    if request.user is not None and not any(item.startswith("HOME=") for item in note.request.environment):
+        variables.pop("HOME", None)
+    if request.tty:
+        variables["TERM"] = "xterm"
+    for item in request.environment:
+        key, equals, value = item.partition("=")
+        if equals:
+            variables[key] = value
+        else:
+            variables.pop(key, None)
+    return tuple(f"{key}={value}" for key, value in variables.items())

@@ -1,0 +1,215 @@
+"""Start a container that exists: everything its monitor needs is decided and loaded here, then it is forked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+import _signal
+
+from fs import staging
+from fs.snapshot import choose
+from fs.snapshot.driver import Rootfs
+from rootless.container import record, spec, state, store
+from rootless.container.record import ContainerRecord
+from rootless.engine import ids as engine_ids
+from rootless.engine.create import Created
+from rootless.engine.ids import Entry, Ids
+from rootless.errors import Conflict, RlError
+from rootless.isolation import capabilities
+from rootless.isolation.seccomp import cache
+from rootless.paths import Paths
+from rootless.runtime import client, control, holder, monitor, plan
+from rootless.runtime.control import Connection
+from rootless.runtime.monitor import ClientEnds, Prepared
+from rootless.tty import detach
+
+
+class Attachment(NamedTuple):
+    """How the caller wants to be connected."""
+
+    stdin: bool = False
+    output: bool = False
+    sig_proxy: bool = True
+    detach_keys: str = "ctrl-p,ctrl-q"
+
+
+def load(paths: Paths, id_: str) -> Created:
+    """Read a container back from its bundle."""
+    directory = store.directory(paths, id_)
+    note = record.load(directory)
+    ids = engine_ids.recorded(note.uid_map, note.gid_map, note.holder_uid_map, note.holder_gid_map)
+    rootfs = Rootfs(*note.rootfs)
+    return Created(paths, note, spec.load(directory), ids, choose.load(rootfs.driver), rootfs)
+
+
+def start(created: Created, attachment: Attachment, tty_size: tuple[int, int] | None = None) -> int:
+    """Start the container and, if asked, stay connected until it ends; return its exit code, or 0.
+
+    Raises:
+        RlError: it runs already, or cannot be started.
+        Detached: the detach keys were typed.
+    """
+    with Startable(created):
+        keys = detach.parse(attachment.detach_keys)
+        note = created.record
+        pipes = None
+        ends = ClientEnds()
+        if attachment.output or attachment.stdin:
+            pipes = client.Pipes(stdin=attachment.stdin and note.open_stdin, tty=note.tty)
+            ends = ClientEnds(*pipes.far)
+        connection = monitor.spawn(_prepare(created, tty_size), ends)
+        _await_start(connection)
+    if pipes is None:
+        connection.close()
+        return 0
+    session = client.Session(connection, pipes, tty=note.tty, keys=keys, sig_proxy=attachment.sig_proxy)
+    return session.run()
+
+
+def _await_start(connection: Connection) -> None:
+    answer = connection.receive()
+    if answer is None:
+        raise RlError("the container's monitor died before it could start", hint="see monitor.err in the container's directory")
+    message, _ = answer
+    if message["event"] == "error":
+        raise control.revive(message)
+
+
+class Startable:
+    """Holds the right to start or remove a container, for as long as that takes; never while it runs."""
+
+    def __init__(self, created: Created) -> None:
+        self._created = created
+
+    def __enter__(self) -> None:
+        self._guard = Guard(self._created.directory)
+        try:
+            found = state.current(self._created.directory)
+            if found.is_elsewhere():
+                raise Conflict(
+                    f"container {self._created.record.id} is running on host {found.host!r}",
+                    hint=f"type the command there, or create another container here",
+                )
+            if found.status == state.RUNNING:
+                raise Conflict(f"container {self._created.record.id} is already running")
+        except BaseException:
+            self._guard.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._guard.close()
+
+
+class Guard:
+    """flock(2) on a container's directory; it dies with its holder."""
+
+    def __init__(self, directory: str) -> None:
+        import fcntl
+
+        self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except OSError:
+            os.close(self._fd)
+            raise
+
+    def close(self) -> None:
+        """Let go."""
+        import fcntl
+
+        # Not only close: a forked child may still have the same open file.
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+        os.close(self._fd)
+
+
+def _prepare(created: Created, tty_size: tuple[int, int] | None) -> Prepared:
+    paths, note, made, ids, driver, rootfs = created
+    held = engine_ids.hold(paths, ids)
+    program = b""
+    if made.seccomp != "unconfined":
+        program = cache.program(f"{paths.runtime}/seccomp", capabilities.mask(made.process.capabilities))
+    net_fd = _network(paths, note)
+    situation = plan.Situation(
+        driver=driver,
+        rootfs=rootfs,
+        net_fd=net_fd,
+        tty_size=tty_size or (24, 80),
+        seccomp=program,
+        setgroups=_may_setgroups(ids),
+        inner_root=(note.root_uid, note.root_gid),
+    )
+    fds = tuple(fd for fd in ((held.user, held.net) if held else ()) + (net_fd,) if fd >= 0)
+
+    def enter() -> None:
+        if held is not None:
+            holder.join(held)
+            held.close()
+
+    return Prepared(
+        directory=created.directory,
+        record=note,
+        spec=made,
+        situation=situation,
+        maps=ids.container.maps if ids.container.user_namespace else None,
+        enter=enter,
+        forget=_forget(created),
+        keep=fds,
+    )
+
+
+def _may_setgroups(ids: Ids) -> bool:
+    from idmap.plan import ONE
+
+    return ids.held.how != ONE
+
+
+def _network(paths: Paths, note: ContainerRecord) -> int:
+    kind, _, other = note.network.partition(":")
+    if kind != "container":
+        return -1
+    found = state.current(store.directory(paths, other))
+    if found.status != state.RUNNING or found.is_elsewhere():
+        raise Conflict(f"cannot join network of a non running container: {other}", hint=f"rl start {other[:12]}")
+    return os.open(f"/proc/{found.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _forget(created: Created) -> Callable[[], None]:
+    """Return what removes the container for ``--rm``; it runs in the monitor, which is in the namespace."""
+    paths, note = created.paths, created.record
+    from fs import remove
+
+    def forget() -> None:
+        with staging.new(paths.tmp) as where:
+            try:
+                store.withdraw(paths, note.id, note.name, f"{where}/{note.id}")
+            except FileNotFoundError:
+                return  # somebody was faster
+            remove.tree(f"{where}/{note.id}")
+
+    return forget
+
+
+def remove_tree(created: Created) -> Callable[[str], None]:
+    """Return what deletes trees with files of the container's ids, from outside its namespace."""
+    from fs import remove
+
+    entry = Entry(created.paths, created.ids)
+    return lambda path: remove.tree(path, entry)
+
+
+def signal_number(text: str) -> int:
+    """Read a signal: a number, or a name with or without SIG.
+
+    Raises:
+        RlError: it is none.
+    """
+    if text.isascii() and text.isdigit() and 0 < int(text) < 65:
+        return int(text)
+    name = text.upper()
+    name = name if name.startswith("SIG") else f"SIG{name}"
+    number = getattr(_signal, name, None)
+    if isinstance(number, int) and not name.startswith("SIG_"):
+        return number
+    raise RlError(f"invalid signal: {text}", hint="kill -l lists the signals")

@@ -1,0 +1,218 @@
+"""From a specification to the steps that make it so. Pure: the result can be printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from rootless.container.spec import MountSpec, Process, Spec
+from rootless.isolation import capabilities, devices
+from rootless.linux import caps, mount, ns, rlimit
+from rootless.runtime import steps
+from rootless.runtime.child import SetupPlan
+
+if TYPE_CHECKING:
+    from fs.snapshot.driver import Driver, Rootfs
+
+_FLAGS: Final = {
+    "ro": mount.MS_RDONLY,
+    "nosuid": mount.MS_NOSUID,
+    "nodev": mount.MS_NODEV,
+    "noexec": mount.MS_NOEXEC,
+    "noatime": mount.MS_NOATIME,
+    "relatime": mount.MS_RELATIME,
+    "strictatime": mount.MS_STRICTATIME,
+}
+_ATTRIBUTES: Final = {
+    "ro": mount.MOUNT_ATTR_RDONLY,
+    "nosuid": mount.MOUNT_ATTR_NOSUID,
+    "nodev": mount.MOUNT_ATTR_NODEV,
+    "noexec": mount.MOUNT_ATTR_NOEXEC,
+}
+_IGNORED: Final = frozenset(("rw", "rbind", "bind", "rprivate", "private", "rslave", "slave", "rshared", "shared"))
+_NAMESPACES: Final = {
+    "pid": ns.CLONE_NEWPID,
+    "network": ns.CLONE_NEWNET,
+    "ipc": ns.CLONE_NEWIPC,
+    "uts": ns.CLONE_NEWUTS,
+    "cgroup": ns.CLONE_NEWCGROUP,
+}
+
+
+class Situation(NamedTuple):
+    """What the plan needs beside the specification.
+
+    ``net_fd``: the network namespace to join, or -1. ``tty_size``: rows and columns.
+    ``seccomp``: the compiled filter, or b"". ``setgroups``: whether the map allows it.
+    ``inner_root``: the ids in the container's namespace that make its mounts.
+    """
+
+    driver: Driver
+    rootfs: Rootfs
+    net_fd: int
+    tty_size: tuple[int, int]
+    seccomp: bytes
+    setgroups: bool
+    inner_root: tuple[int, int]
+
+
+def container(spec: Spec, situation: Situation) -> SetupPlan:
+    """Return the plan of a new container."""
+    return SetupPlan(_outer(spec, situation), (*_filesystem(spec, situation), *_process(spec, situation)))
+
+
+def _outer(spec: Spec, situation: Situation) -> tuple[steps.Step, ...]:
+    outer: list[steps.Step] = []
+    if situation.net_fd >= 0:
+        outer.append(steps.JoinNet(situation.net_fd))
+    own_user = spec.namespace("user") is not None
+    outer.append(steps.Unshare(ns.CLONE_NEWNS | (ns.CLONE_NEWUSER if own_user else 0)))
+    outer.append(steps.OpenSources(_sources(spec)))
+    outer.append(steps.OpenRootfs(situation.driver, situation.rootfs))
+    if own_user:
+        outer.append(steps.AwaitMaps())
+        outer.append(steps.BecomeRoot(*situation.inner_root, situation.setgroups))
+    flags = 0
+    for kind, flag in _NAMESPACES.items():
+        namespace = spec.namespace(kind)
+        if namespace is not None and not namespace.path:
+            flags |= flag
+    outer.append(steps.Unshare(flags))
+    return tuple(outer)
+
+
+def _sources(spec: Spec) -> tuple[tuple[str, str], ...]:
+    binds = [(_key(m), m.source) for m in spec.mounts if m.type == "bind"]
+    nodes = [(device.path, device.path) for device in devices.DEVICES]
+    return (*nodes, *binds)
+
+
+def _key(bind: MountSpec) -> str:
+    return f"bind {bind.destination}"
+
+
+def _filesystem(spec: Spec, situation: Situation) -> tuple[steps.Step, ...]:
+    made: list[steps.Step] = [
+        steps.Propagation(mount.MS_PRIVATE),
+        steps.MountRoot(situation.driver, situation.rootfs),
+    ]
+    for entry in spec.mounts:
+        made += _mount(entry)
+        if entry.destination == "/dev":
+            made += [steps.Bind(device.path, device.path, recursive=False) for device in devices.DEVICES]
+            made += [steps.Symlink(link.target, link.path) for link in devices.SYMLINKS]
+    network = spec.namespace("network")
+    if network is not None and not network.path:
+        made.append(steps.LoopbackUp())
+    if spec.namespace("uts") is not None:
+        made.append(steps.Hostname(spec.hostname))
+    made += [steps.Mask(path) for path in spec.masked_paths]
+    made.append(steps.MakeDirectory(spec.process.cwd))
+    made += [steps.MakeReadonly(path) for path in spec.readonly_paths]
+    if spec.root_readonly:
+        made.append(steps.RestrictRoot())
+    made.append(steps.PivotRoot())
+    return tuple(made)
+
+
+def _mount(entry: MountSpec) -> tuple[steps.Step, ...]:
+    flags, attributes, data = options(entry.options)
+    if entry.type == "bind":
+        return (steps.Bind(_key(entry), entry.destination, attributes),)
+    step = steps.MountFs(entry.type, entry.destination, flags, data)
+    if entry.type == "proc":
+        # Under a masked /proc of an outer container a fresh one is refused; the outer one is better than none.
+        return (steps.FirstOf((("proc: fresh", (step,)), ("proc: bound", (steps.BindHost("/proc", entry.destination),)))),)
+    if entry.type == "sysfs":
+        bound = steps.BindHost("/sys", entry.destination, attributes)
+        return (steps.FirstOf((("sys: fresh", (step,)), ("sys: bound", (bound,)))),)
+    if entry.type in ("cgroup2", "mqueue"):
+        name = entry.destination.rpartition("/")[2]
+        return (steps.FirstOf(((f"{name}: fresh", (step,)), (f"{name}: none", ()))),)
+    return (step,)
+
+
+def options(words: tuple[str, ...]) -> tuple[int, int, str]:
+    """Split mount options into mount(2) flags, mount_setattr(2) attributes, and data for the file system."""
+    flags, attributes, data = 0, 0, []
+    for word in words:
+        if word in _FLAGS:
+            flags |= _FLAGS[word]
+            attributes |= _ATTRIBUTES.get(word, 0)
+        elif word not in _IGNORED:
+            data.append(word)
+    return flags, attributes, ",".join(data)
+
+
+def _process(spec: Spec, situation: Situation) -> tuple[steps.Step, ...]:
+    process = spec.process
+    made: list[steps.Step] = [steps.Sysctl(key, value) for key, value in spec.sysctl]
+    if process.terminal:
+        made.append(steps.Terminal(process.uid, *situation.tty_size, console=True))
+    else:
+        made += (steps.Session(), steps.OwnStdio(process.uid))
+    made += _limits(spec, situation.seccomp)
+    made.append(
+        steps.Identity(process.uid, process.gid, process.additional_gids, _keep(process), situation.setgroups)
+    )
+    made += (steps.ChangeDirectory(process.cwd), steps.DieWithMonitor())
+    if spec.init:
+        from rootless.runtime import init
+
+        made.append(steps.RunInit(init.run))
+    made.append(steps.Exec(process.args, process.env))
+    return tuple(made)
+
+
+def _limits(spec: Spec, seccomp: bytes) -> list[steps.Step]:
+    """Return what confines the command before it takes its identity."""
+    made: list[steps.Step] = [
+        steps.Rlimit(rlimit.BY_NAME[limit.type.removeprefix("RLIMIT_").lower()], limit.soft, limit.hard)
+        for limit in spec.process.rlimits
+    ]
+    if spec.process.no_new_privileges:
+        made.append(steps.NoNewPrivileges())
+    if seccomp:
+        made.append(steps.Seccomp(seccomp))
+    return made
+
+
+def _keep(process: Process) -> int:
+    return capabilities.mask(process.capabilities)
+
+
+class Joining(NamedTuple):
+    """What ``rl exec`` starts: where, as whom (``user`` as -u takes it, or None), with which terminal."""
+
+    pidfd: int
+    arguments: tuple[str, ...]
+    environment: tuple[str, ...]
+    cwd: str
+    user: str | None
+    tty_size: tuple[int, int] | None
+    privileged: bool
+
+
+def join(spec: Spec, joining: Joining, seccomp: bytes, setgroups: bool) -> SetupPlan:
+    """Return the plan of a further command in a running container."""
+    process = spec.process
+    flags = 0
+    for kind, flag in (("user", ns.CLONE_NEWUSER), ("mount", ns.CLONE_NEWNS), *_NAMESPACES.items()):
+        flags |= flag if spec.namespace(kind) is not None else 0
+    made: list[steps.Step] = []
+    if joining.tty_size is not None:
+        made.append(steps.Terminal(process.uid, *joining.tty_size, console=False))
+    else:
+        made.append(steps.Session())
+    made += _limits(spec, seccomp)
+    keep = caps.ALL if joining.privileged else _keep(process)
+    if joining.user is None:
+        made.append(steps.OwnStdio(process.uid))
+        made.append(steps.Identity(process.uid, process.gid, process.additional_gids, keep, setgroups))
+    else:
+        made.append(steps.NamedIdentity(joining.user, keep, setgroups))
+    made += (
+        steps.ChangeDirectory(joining.cwd),
+        steps.DieWithMonitor(),
+        steps.Exec(joining.arguments, joining.environment),
+    )
+    return SetupPlan((steps.JoinContainer(joining.pidfd, flags),), tuple(made))
