@@ -258,7 +258,8 @@ def size(text: str) -> int:
     whole, _, fraction = number.partition(".")
     digits = whole + fraction
     if short in _UNITS and unit in _spellings(short) and digits.isascii() and digits.isdigit():
-        return int(digits) * _UNITS[short] // 10 ** len(fraction)
+        scale: int = 10 ** len(fraction)
+        return int(digits) * _UNITS[short] // scale
     raise UsageError(f"invalid size: '{text}'", hint="write for example 512m or 2g")
 
 
