@@ -199,7 +199,11 @@ def login(server: str, username: str, password: str, *, warnings: TextIO | None 
     registry = credentials.normalise(server)
     proof = Login(username, password)
     settings = config.load(paths_.find().config)
-    Registry(registry, Transport(settings), Found(proof, "the command line")).ping()
+    client = Registry(registry, Transport(settings), Found(proof, "the command line"))
+    try:
+        client.ping()
+    finally:
+        client.close()
     stored = credentials.store(CredentialFiles.of(), registry, proof)
     if stored.plain:
         print(

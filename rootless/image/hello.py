@@ -225,3 +225,6 @@ class Embedded:
 
     def after_fork(self) -> None:
         pass
+
+    def close(self) -> None:
+        pass

@@ -70,16 +70,19 @@ def pull(
     ensure_private(paths.data)
     progress.line(f"{ref.pointer()}: Pulling from {ref.repository}")
     wanted = Platform.parse(platform) if platform else None
-    source, image = _find_image(sources or sources_of(ref, settings), paths, ref, wanted)
-    _check_platform(image.config, wanted, ref, progress)
-    layers = layers_of(image.manifest, image.config)
-    parallel = settings.max_parallel_layers
-    fetcher = Fetcher(paths, layers, unpacker, progress, source=source, ref=ref, parallel=parallel)
+    sources = sources or sources_of(ref, settings)
     try:
+        source, image = _find_image(sources, paths, ref, wanted)
+        _check_platform(image.config, wanted, ref, progress)
+        layers = layers_of(image.manifest, image.config)
+        parallel = settings.max_parallel_layers
+        fetcher = Fetcher(paths, layers, unpacker, progress, source=source, ref=ref, parallel=parallel)
         _announce(layers, fetcher, progress)
         is_new = _bring_and_tag(paths, ref, image, fetcher)
     finally:
         progress.close()
+        for source in sources:
+            source.close()
     progress.line(f"Digest: {image.served.digest}")
     state = "Downloaded newer image for" if is_new else "Image is up to date for"
     progress.line(f"Status: {state} {ref.familiar()}")

@@ -143,6 +143,10 @@ class Registry:
         """Use connections of our own, not the parent's."""
         self._transport.after_fork()
 
+    def close(self) -> None:
+        """Close all connections."""
+        self._transport.close()
+
     def _manifest_path(self, ref: ImageRef, pointer: str) -> str:
         return f"/v2/{ref.repository}/manifests/{pointer}"
 

@@ -44,3 +44,7 @@ class Source(Protocol):
     def after_fork(self) -> None:
         """Forget connections that belong to the parent."""
         ...
+
+    def close(self) -> None:
+        """Close all connections."""
+        ...
