@@ -102,7 +102,7 @@ def outline(facts: dict[str, object], depth: int = 0) -> str:
         if isinstance(value, dict):
             lines += [f"{indent}{printable(name)}:", outline(value, depth + 1)] if value else []
         elif isinstance(value, (list, tuple)):
-            lines.append(f"{indent}{printable(name)}:")
+            lines += [f"{indent}{printable(name)}:"] if value else []
             lines += [f"{indent} {printable(str(item))}" for item in value]
         elif value is not None and value != "":
             text = str(value).lower() if isinstance(value, bool) else printable(str(value))

@@ -161,17 +161,9 @@ def _rootfs(directory: str, cwd: str) -> str:
 
 
 def terminal(options: Options) -> tuple[int, int] | None:
-    """Return (rows, columns) of our terminal where the command gets one, or None.
-
-    Raises:
-        ClientError: ``-it`` and stdin is no terminal.
-    """
+    """Return (rows, columns) of our terminal where the command gets one, or None."""
     if not options.flag("tty"):
         return None
-    if options.flag("interactive") and not _is_terminal(0):
-        from rootless.cli.usage import ClientError
-
-        raise ClientError("the input device is not a TTY", hint="leave out -t, or type it in a terminal (ssh -t)")
     for fd in (1, 0, 2):
         try:
             size = os.get_terminal_size(fd)
@@ -179,10 +171,3 @@ def terminal(options: Options) -> tuple[int, int] | None:
             continue
         return (size.lines, size.columns)
     return None
-
-
-def _is_terminal(fd: int) -> bool:
-    try:
-        return os.isatty(fd)
-    except OSError:
-        return False

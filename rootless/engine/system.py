@@ -76,7 +76,6 @@ def _ids(improve: list[str]) -> Facts:
         "WrittenBy": {plan.HELPERS: "newuidmap", plan.DIRECT: "root", plan.ONE: "me"}[held.how],
         "Uids": held.maps.uids.text().splitlines(),
         "Gids": held.maps.gids.text().splitlines(),
-        "Note": held.note,
     }
 
 

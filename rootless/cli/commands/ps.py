@@ -62,4 +62,4 @@ def status(view: ContainerView, now: int) -> str:
         return f"Exited ({view.exit_code}){ended}"
     if view.state == "removing":
         return "Removal In Progress"
-    return view.state.capitalize()
+    return view.state[:1].upper() + view.state[1:]

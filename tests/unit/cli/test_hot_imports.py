@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,5 +63,33 @@ def test_a_hot_verb_loads_nothing_slow(line: str) -> None:
     code, called, loaded = json.loads(done.stderr)
     print(f"rl {line}: {len(loaded)} modules: {' '.join(loaded)}")
     assert called
+    assert code == 0
+    assert {name for name in loaded if name in _FORBIDDEN or name.partition(".")[0] in _FORBIDDEN} == set()
+
+
+_REAL = """
+import sys
+before = set(sys.modules)
+import rootless.cli.main
+import rootless.engine.run, rootless.engine.containers
+code = rootless.cli.main.main(["ps", "-a"])
+loaded = sorted(set(sys.modules) - before)
+import json
+sys.stderr.write(json.dumps([code, loaded]))
+"""
+
+
+def test_ps_and_the_engine_itself_load_nothing_slow(tmp_path: Path) -> None:
+    places = {"RL_DATA": f"{tmp_path}/data", "RL_RUNTIME": f"{tmp_path}/run", "RL_CONFIG": f"{tmp_path}/config"}
+    done = subprocess.run(
+        [sys.executable, "-c", _REAL],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, **places},
+    )
+    code, loaded = json.loads(done.stderr)
+    print(f"rl ps: {len(loaded)} modules: {' '.join(loaded)}")
     assert code == 0
     assert {name for name in loaded if name in _FORBIDDEN or name.partition(".")[0] in _FORBIDDEN} == set()

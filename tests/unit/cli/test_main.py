@@ -65,21 +65,6 @@ def test_rootfs_makes_the_directory_absolute(engine: FakeEngine, tmp_path: Path,
     assert "'/no/such' is not a directory" in capsys.readouterr().err
 
 
-def test_a_tty_needs_a_terminal(engine: FakeEngine, capsys: Capture) -> None:
-    read, write = os.pipe()
-    saved = os.dup(0)
-    os.dup2(read, 0)
-    try:
-        assert main(["run", "-it", "busybox"]) == 1
-        assert main(["exec", "-it", "web", "sh"]) == 1
-        assert main(["run", "-dit", "busybox"]) == 0
-    finally:
-        os.dup2(saved, 0)
-        for fd in (read, write, saved):
-            os.close(fd)
-    assert "rl: the input device is not a TTY\nhint: " in capsys.readouterr().err
-
-
 def test_create_prints_the_id(engine: FakeEngine, capsys: Capture) -> None:
     assert main(["container", "create", "--rm", "busybox"]) == 0
     assert capsys.readouterr().out == "c" * 64 + "\n"
