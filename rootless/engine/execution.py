@@ -43,6 +43,7 @@ def run(connection: Connection, directory: str, note: ContainerRecord, request: 
         return _with_terminal(connection, message, request, keys)
     pipes = client.Pipes(stdin=request.interactive, tty=False)
     fds = list(pipes.far)
+    _give_away(fds, note)
     if fds[0] < 0:
         fds[0] = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     connection.send(message, fds)
@@ -50,6 +51,20 @@ def run(connection: Connection, directory: str, note: ContainerRecord, request: 
         os.close(fd)
     _started(connection)
     return client.Session(connection, pipes, tty=False, keys=b"", sig_proxy=False).run()
+
+
+def _give_away(fds: list[int], note: ContainerRecord) -> None:
+    """As real root: make the pipes the container root's, to whom our own id does not exist."""
+    if os.geteuid() != 0:
+        return
+    from rootless.engine import ids as engine_ids
+    from rootless.engine.starting import stranger
+
+    ids = engine_ids.recorded(note.uid_map, note.gid_map, note.holder_uid_map, note.holder_gid_map)
+    if stranger(ids):
+        for fd in fds:
+            if fd >= 0:
+                os.fchown(fd, *ids.host_root)
 
 
 def _with_terminal(connection: Connection, message: control.Message, request: ExecRequest, keys: bytes) -> int:

@@ -107,4 +107,13 @@ def unpacker(paths: Paths, ids: Ids) -> Unpacker:
     entry.prepare()
     uid, gid = ids.host_root
     plan = ids.container
-    return Unpacker(plan.maps, plan.on_host.fingerprint(), uid, gid, entry, plan.on_host)
+    maps = plan.maps
+    if plan.on_host.fingerprint() == "one":
+        # All one-id maps share their layers, so owners are recorded alike, whichever id is mapped.
+        maps = UserMap(_zero_based(maps.uids), _zero_based(maps.gids))
+    return Unpacker(maps, plan.on_host.fingerprint(), uid, gid, entry, plan.on_host)
+
+
+def _zero_based(single: IdMap) -> IdMap:
+    (range_,) = single.ranges
+    return IdMap((range_._replace(inside=0),))

@@ -144,8 +144,7 @@ def _prepare(created: Created, tty_size: tuple[int, int] | None) -> Prepared:
 
     def enter() -> None:
         if held is not None:
-            holder.join(held)
-            held.close()
+            holder.join(held, stranger(ids))
 
     return Prepared(
         directory=created.directory,
@@ -153,10 +152,21 @@ def _prepare(created: Created, tty_size: tuple[int, int] | None) -> Prepared:
         spec=made,
         situation=situation,
         maps=ids.container.maps if ids.container.user_namespace else None,
+        owner=ids.host_root if stranger(ids) else None,
         enter=enter,
         forget=_forget(created),
         keep=fds,
     )
+
+
+def stranger(ids: Ids) -> tuple[int, int] | None:
+    """Return the host's ids of the holder's root where our own id (real root's) does not exist there."""
+    maps = ids.held.maps
+    if not ids.container.user_namespace or maps.uids.to_inside(os.geteuid()) is not None:
+        return None
+    uid, gid = maps.uids.to_outside(0), maps.gids.to_outside(0)
+    assert uid is not None and gid is not None  # root's own range maps 0
+    return uid, gid
 
 
 def _may_setgroups(ids: Ids) -> bool:

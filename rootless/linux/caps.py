@@ -38,8 +38,23 @@ class _Data(ctypes.Structure):
     )
 
 
+_capget = libc.capget
+_capget.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
 _capset = libc.capset
 _capset.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+
+
+def capget() -> tuple[int, int, int]:
+    """Return the calling thread's effective, permitted and inheritable sets as bit masks (capget(2))."""
+    header = _Header(_VERSION_3, 0)
+    data = (_Data * 2)()
+    check(_capget(ctypes.addressof(header), ctypes.addressof(data)))
+    low, high = data
+    return (
+        low.effective | high.effective << 32,
+        low.permitted | high.permitted << 32,
+        low.inheritable | high.inheritable << 32,
+    )
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:

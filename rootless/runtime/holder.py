@@ -18,7 +18,7 @@ from idmap import apply
 from idmap.plan import HELPERS, ONE, HolderPlan, HostIds
 from rootless.errors import HostUnsupported
 from rootless.linux import fd as fds
-from rootless.linux import ns, pidfd, prctl
+from rootless.linux import caps, fsid, ns, pidfd, prctl
 from rootless.runtime import diagnose
 
 
@@ -150,8 +150,21 @@ def _hold(to_parent: int, from_parent: int) -> NoReturn:
         os._exit(1)
 
 
-def join(holder: Holder) -> None:
-    """Enter the holder's user namespace with the caller's own ids and all capabilities in it (setns(2))."""
+def join(holder: Holder, root: tuple[int, int] | None = None) -> None:
+    """Enter the holder's user namespace with the caller's own ids and all capabilities in it (setns(2)).
+
+    ``root``: the host's ids of the namespace's root, given by real root, whose own id does not exist
+    there. They become the effective ids, without which no child namespace can be made
+    (user_namespaces(7)); the file-system ids stay real root's, so that its directories can be opened.
+    """
+    if root is not None:
+        uid, gid = root
+        _, permitted, inheritable = caps.capget()
+        os.setresgid(-1, gid, -1)
+        fsid.setfsgid(0)
+        os.setresuid(-1, uid, -1)
+        fsid.setfsuid(0)
+        caps.capset(permitted, permitted, inheritable)
     ns.setns(holder.user, ns.CLONE_NEWUSER)
 
 

@@ -44,6 +44,7 @@ class Prepared(NamedTuple):
 
     ``enter``: joins the holder's user namespace. ``forget``: removes the container (``--rm``).
     ``maps``: what is written for the container's user namespace, None without one.
+    ``owner``: the host's ids of the container's root where they are not the caller's (for real root).
     """
 
     directory: str
@@ -51,6 +52,7 @@ class Prepared(NamedTuple):
     spec: Spec
     situation: plan.Situation
     maps: UserMap | None
+    owner: tuple[int, int] | None
     enter: Callable[[], None]
     forget: Callable[[], None]
     keep: tuple[int, ...]
@@ -116,6 +118,33 @@ def _last_words(directory: str, error: BaseException) -> None:
         file.write("".join(traceback.format_exception(error)))
 
 
+class Stdio:
+    """What the container gets as 0, 1 and 2 (``far``), and our ends of it; with a terminal it makes its own."""
+
+    def __init__(self, record: ContainerRecord, owner: tuple[int, int] | None) -> None:
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self.stdin = -1
+        self.outputs: tuple[int, ...] = ()
+        self.far = (null, null, null)
+        if record.tty:
+            return
+        far_in = null
+        if record.open_stdin:
+            far_in, self.stdin = os.pipe()
+        pairs = (os.pipe(), os.pipe())
+        self.outputs = (pairs[0][0], pairs[1][0])
+        for end in self.outputs:
+            enlarge(end)
+        self.far = (far_in, pairs[0][1], pairs[1][1])
+        if far_in != null:
+            os.close(null)
+        if owner is not None:
+            # While we still have the right: inside, the pipes' owner would not even exist.
+            for end in self.far:
+                if end != null:
+                    os.fchown(end, *owner)
+
+
 class Monitor:
     """The state of one running container."""
 
@@ -143,9 +172,10 @@ class Monitor:
     def run(self) -> None:
         """Start the container and stay until it has ended and every leading client has its output."""
         self._listener = control.listen(self._directory)
+        stdio = Stdio(self._record, self._prepared.owner)
         self._prepared.enter()
         try:
-            self._start()
+            self._start(stdio)
         except RlError as e:
             self._report_failure(e)
             return
@@ -159,33 +189,23 @@ class Monitor:
 
     # ---- start
 
-    def _start(self) -> None:
+    def _start(self, stdio: Stdio) -> None:
         prepared, record = self._prepared, self._record
-        near: list[tuple[int, int]] = []
-        if record.tty:
-            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-            stdio = (null, null, null)
-        else:
-            stdin = os.pipe() if record.open_stdin else (os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), -1)
-            near = [os.pipe(), os.pipe()]
-            for pair in near:
-                enlarge(pair[0])
-            stdio = (stdin[0], near[0][1], near[1][1])
         steps = plan.container(prepared.spec, prepared.situation)
-        pending = launch.fork(steps, stdio, maps=prepared.maps, keep=prepared.keep)
+        pending = launch.fork(steps, stdio.far, maps=prepared.maps, keep=prepared.keep)
         outcome = launch.outcome(pending)
-        for fd in set(stdio):
+        for fd in set(stdio.far):
             os.close(fd)
         if outcome.failure is not None:
             if outcome.pid:
                 launch.reap(outcome.pid)
-            raise blame.start(steps, outcome.failure, prepared.record)
+            raise blame.start(steps, outcome.failure, record)
         self._alive = pending.alive
         self._child = outcome.pid
         self._child_fd = launch.watch(self._child)
         for fd in prepared.keep:
             os.close(fd)
-        self._connect_streams(record, pending.terminal, near, stdin[1] if not record.tty else -1)
+        self._connect_streams(pending.terminal, stdio)
         self._reactor.watch(self._child_fd, IN, self._exited)
         now = time.time_ns()
         self.state = ContainerState(
@@ -201,9 +221,7 @@ class Monitor:
         )
         states.save(self._directory, self.state)
 
-    def _connect_streams(
-        self, record: ContainerRecord, terminal: _socket.socket | None, near: list[tuple[int, int]], stdin: int
-    ) -> None:
+    def _connect_streams(self, terminal: _socket.socket | None, stdio: Stdio) -> None:
         changed = self._check_done
         if terminal is not None:
             self._terminal = launch.receive_terminal(terminal)
@@ -212,10 +230,10 @@ class Monitor:
             self._outputs[logs.STDOUT] = Output(self._reactor, self._terminal, logs.STDOUT, self._log, changed)
             self._input = Input(self._reactor, write_end, close_at_end=False)
         else:
-            for stream, (read, _) in zip((logs.STDOUT, logs.STDERR), near, strict=True):
-                self._outputs[stream] = Output(self._reactor, read, stream, self._log, changed)
-            if stdin >= 0:
-                self._input = Input(self._reactor, stdin, close_at_end=True)
+            for stream, end in zip((logs.STDOUT, logs.STDERR), stdio.outputs, strict=True):
+                self._outputs[stream] = Output(self._reactor, end, stream, self._log, changed)
+            if stdio.stdin >= 0:
+                self._input = Input(self._reactor, stdio.stdin, close_at_end=True)
         self._attach(self._ends, leads=True)
 
     def _attach(self, ends: ClientEnds, *, leads: bool) -> None:
