@@ -148,7 +148,7 @@ def _fetch_pip(target: str) -> None:
 def _link(listing: str, page: str) -> str:
     """Find the wheel in a project's page, which a mirror may give as JSON or as HTML."""
     if listing.lstrip().startswith("{"):
-        urls = [file["url"] for file in json.loads(listing)["files"] if file["filename"] == PIP_WHEEL]
+        urls: list[str] = [file["url"] for file in json.loads(listing)["files"] if file["filename"] == PIP_WHEEL]
     else:
         urls = [part.partition('"')[0] for part in listing.split('href="') if f"{PIP_WHEEL}#" in part.partition('"')[0]]
     if not urls:

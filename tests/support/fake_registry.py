@@ -8,8 +8,9 @@ import http.server
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -28,7 +29,7 @@ class Refusal(NamedTuple):
     """An answer to give instead of the right one."""
 
     status: int
-    headers: dict[str, str] = {}
+    headers: Mapping[str, str] = MappingProxyType({})
     body: bytes = b""
 
 
@@ -192,7 +193,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if data is None:
             self._answer(404, b'{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown"}]}', {})
             return
-        start, status, headers = 0, 200, {}
+        start, status = 0, 200
+        headers: Mapping[str, str] = {}
         wanted = self.headers.get("Range", "")
         if wanted and fake.knows_ranges:
             start = int(wanted.removeprefix("bytes=").partition("-")[0])
@@ -201,7 +203,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         cut = cuts.pop(0) if cuts else None
         self._answer(status, data[start:], headers, cut)
 
-    def _answer(self, status: int, body: bytes, headers: dict[str, str], cut: int | None = None) -> None:
+    def _answer(self, status: int, body: bytes, headers: Mapping[str, str], cut: int | None = None) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

@@ -111,7 +111,8 @@ class Workplace:
         report = f"{mine}/report.xml"
         command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--session-timeout={LONGEST_TURN}"]
         command += [f"--basetemp={mine}/tmp", f"--junitxml={report}", "--durations=10", *arguments]
-        command += [path for path in turn.paths if glob.glob(f"{self.suite}/{path}/**/test_*.py", recursive=True)]
+        if not any(os.path.exists(f"{self.suite}/{argument.partition('::')[0]}") for argument in arguments):
+            command += [path for path in turn.paths if glob.glob(f"{self.suite}/{path}/**/test_*.py", recursive=True)]
         say(f"testing as {turn.user or users.me().name}")
         subprocess.run(
             command, cwd=self.suite, env=self._variables(python, mine, turn.user), stdin=subprocess.DEVNULL,
@@ -164,7 +165,7 @@ class Sum:
 
     def __init__(self, reports: list[str]) -> None:
         self.passed = self.failed = 0
-        self.skipped: dict[str, list[str]] = {}
+        self.skipped: list[tuple[str, str]] = []
         self.ran: set[str] = set()
         self.broken = False
         for path in reports:
@@ -179,16 +180,22 @@ class Sum:
         if "failure" in kinds or "error" in kinds:
             self.failed += 1
         elif "skipped" in kinds:
-            self.skipped.setdefault(kinds["skipped"], []).append(name)
+            self.skipped.append((name, kinds["skipped"]))
             return
         else:
             self.passed += 1
         self.ran.add(name)
 
     def never_ran(self) -> dict[str, list[str]]:
-        """Return the tests that were skipped in every turn, by the reason given last."""
-        found = {reason: [name for name in names if name not in self.ran] for reason, names in self.skipped.items()}
-        return {reason: sorted(set(names)) for reason, names in found.items() if names}
+        """Return the tests that were skipped in every turn, by the reasons."""
+        reasons: dict[str, list[str]] = {}
+        for name, reason in self.skipped:
+            if name not in self.ran and reason not in reasons.setdefault(name, []):
+                reasons[name].append(reason)
+        found: dict[str, list[str]] = {}
+        for name, given in reasons.items():
+            found.setdefault("; ".join(given), []).append(name)
+        return found
 
 
 def summary(reports: list[str], *, whole: bool) -> int:
@@ -207,5 +214,5 @@ def summary(reports: list[str], *, whole: bool) -> int:
     if broken:
         print("a turn ended without running a test")
         failed += not failed
-    print(f"{total.passed} passed, {failed} failed, {sum(map(len, total.skipped.values()))} skipped", flush=True)
+    print(f"{total.passed} passed, {failed} failed, {len(total.skipped)} skipped", flush=True)
     return int(failed > 0)
