@@ -25,9 +25,11 @@ _MARKUP: Final = re.compile(r"(\\*)\[")
 
 def main(argv: Sequence[str]) -> int:
     """Let Typer handle a command line, mostly for help or completion; return the exit code."""
-    command = typer.main.get_command(build(_load))
-    code = command.main(args=list(argv), prog_name="rl", standalone_mode=False)
-    return code if isinstance(code, int) else 0
+    try:
+        typer.main.get_command(build(_load)).main(args=list(argv), prog_name="rl")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 0
+    return 0
 
 
 class _Command(typer.core.TyperCommand):

@@ -12,17 +12,25 @@ from typing import Final
 from rootless.cli.table import GROUPS, Option, Verb, names
 from rootless.errors import RlError, UsageError
 
-#: Docker's flags of ``run`` and ``create`` that are not here yet: worth a better answer than "unknown".
-_NOT_YET: Final = frozenset(
-    (
-        "attach blkio-weight cgroup-parent cgroupns cpu-period cpu-quota cpu-shares cpus cpuset-cpus cpuset-mems "
-        "device dns dns-option dns-search domainname expose gpus group-add health-cmd health-interval health-retries "
-        "health-start-period health-timeout ip ip6 ipc isolation label-file link log-driver log-opt mac-address memory "
-        "memory-reservation memory-swap network-alias no-healthcheck oom-kill-disable oom-score-adj pid pids-limit "
-        "publish publish-all restart runtime shm-size storage-opt sysctl uts volumes-from "
-        "filter format size last latest all-tags p P m a c"
-    ).split()
+_RUN: Final = (
+    "attach a blkio-weight cgroup-parent cgroupns cpu-period cpu-quota cpu-shares c cpus cpuset-cpus cpuset-mems "
+    "device dns dns-option dns-search domainname expose gpus group-add health-cmd health-interval health-retries "
+    "health-start-period health-timeout ip ip6 ipc isolation label-file link log-driver log-opt mac-address memory m "
+    "memory-reservation memory-swap network-alias no-healthcheck oom-kill-disable oom-score-adj pid pids-limit "
+    "publish p publish-all P restart runtime shm-size storage-opt sysctl uts volumes-from"
 )
+#: Docker's flags that are not here yet, by verb: worth a better answer than "unknown".
+_NOT_YET: Final = {
+    "run": _RUN,
+    "create": _RUN,
+    "ps": "filter f format last n latest l size s",
+    "images": "filter f format tree",
+    "pull": "all-tags a",
+    "logs": "details",
+    "inspect": "size s",
+    "rm": "link l",
+    "rmi": "no-prune platform",
+}
 
 
 def footer(verb: Verb) -> str:
@@ -43,7 +51,7 @@ class UnknownFlag(FlagError):
 
     def __init__(self, verb: Verb, flag: str, word: str = "") -> None:
         message = f"unknown shorthand flag: {flag!r} in {word}" if word else f"unknown flag: {flag}"
-        if flag.lstrip("-") in _NOT_YET:
+        if flag.lstrip("-") in _NOT_YET.get(verb.name, "").split():
             hint: str | None = f"rl {verb.name} does not offer this flag of Docker's yet"
         else:
             known = [name for option in verb.options for name in option.flags.split() if name.startswith("--")]

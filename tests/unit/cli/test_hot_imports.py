@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+
+from tests.support.home import Home, Rl
 
 _FORBIDDEN = frozenset(
     (
@@ -16,6 +19,12 @@ _FORBIDDEN = frozenset(
         "socket urllib http email inspect difflib traceback importlib.metadata csv getpass"
     ).split()
 )
+
+
+def slow(loaded: Iterable[str]) -> set[str]:
+    """Return those of the modules that a hot verb must not load."""
+    return {name for name in loaded if name in _FORBIDDEN or name.partition(".")[0] in _FORBIDDEN}
+
 
 _CODE = """
 import sys
@@ -64,7 +73,7 @@ def test_a_hot_verb_loads_nothing_slow(line: str) -> None:
     print(f"rl {line}: {len(loaded)} modules: {' '.join(loaded)}")
     assert called
     assert code == 0
-    assert {name for name in loaded if name in _FORBIDDEN or name.partition(".")[0] in _FORBIDDEN} == set()
+    assert slow(loaded) == set()
 
 
 _REAL = """
@@ -92,4 +101,18 @@ def test_ps_and_the_engine_itself_load_nothing_slow(tmp_path: Path) -> None:
     code, loaded = json.loads(done.stderr)
     print(f"rl ps: {len(loaded)} modules: {' '.join(loaded)}")
     assert code == 0
-    assert {name for name in loaded if name in _FORBIDDEN or name.partition(".")[0] in _FORBIDDEN} == set()
+    assert slow(loaded) == set()
+
+
+@pytest.mark.namespaces
+@pytest.mark.usefixtures("namespaces")
+def test_run_loads_nothing_slow_from_end_to_end(home: Home) -> None:
+    rl = Rl(home)
+    rl.argv = (sys.executable, "-X", "importtime", "-c", "from rootless.cli.main import entry; entry()")
+    for _ in range(2):  # the first run unpacks the image
+        done = rl("run", "--rm", "--network", "none", "rl/hello")
+        assert done.code == 0, done.stderr[-1000:]
+    loaded = {text.rpartition("|")[2].strip() for text in done.stderr.splitlines() if text.startswith("import time:")}
+    print(f"rl run: {len(loaded)} modules: {' '.join(sorted(loaded))}")
+    assert "rootless.engine.run" in loaded
+    assert slow(loaded) == set()

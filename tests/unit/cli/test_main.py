@@ -14,6 +14,7 @@ from rootless.cli.main import main
 from rootless.errors import CommandNotFound, Conflict, HostUnsupported, NotFound
 from tests.unit.cli.engine_fakes import ContainerView, FakeEngine, ImageView
 
+_ROOT = Path(__file__).parents[3]
 Capture = pytest.CaptureFixture[str]
 
 
@@ -302,6 +303,7 @@ def _python(code: str, stdout: object, **environment: str) -> subprocess.Complet
     return subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **environment},
+        cwd=_ROOT,
         stdout=stdout,  # type: ignore[call-overload]
         stderr=subprocess.PIPE,
         text=True,
