@@ -188,8 +188,12 @@ class Registry:
             if response.status_code != 401:
                 return response
             challenges = auth.parse_challenges(_all(response, "WWW-Authenticate"))
-            if not self._auth.answer(challenges, scope, sent):
-                return response
+            try:
+                if not self._auth.answer(challenges, scope, sent):
+                    return response
+            except BaseException:
+                response.close()
+                raise
             response.close()
             sent = self._auth.header(scope)
         return self._reach(method, path, {**headers, **sent})

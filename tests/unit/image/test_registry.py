@@ -316,5 +316,5 @@ def test_a_port_where_nobody_listens_is_explained() -> None:
 
 def test_a_name_that_does_not_exist_is_explained() -> None:
     registry = Registry("registry.invalid", Transport(Settings(), ()), Found(None), wait=lambda _: None)
-    with pytest.raises(RegistryError, match="cannot find the address of 'registry.invalid'|cannot be reached"):
+    with pytest.raises(RegistryError, match=r"cannot find the address of 'registry.invalid'|cannot be reached"):
         registry.manifest(ImageRef("registry.invalid", "a", "b"))
