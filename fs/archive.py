@@ -212,11 +212,15 @@ class Archive:
     def _parse(self, block: bytes) -> tuple[bytes, ...]:
         header: tuple[bytes, ...] = _HEADER.unpack(block)
         field = header[6]
+        try:
+            total = number(field)
+        except BadImage:
+            raise _not_a_header(block) from None
         # Adler-32's lower half is the sum of all bytes, plus one: one call instead of 512 additions.
         # The sum in the header counts its own eight bytes as spaces.
-        wanted = (number(field) - 8 * 0x20 + sum(field) + 1) % _ADLER
-        if zlib.adler32(block) & 0xFFFF != wanted and not _is_signed_sum(block, number(field)):
-            raise BadImage(f"this is not a tar header, its checksum is wrong: {block[:64]!r}")
+        wanted = (total - 8 * 0x20 + sum(field) + 1) % _ADLER
+        if zlib.adler32(block) & 0xFFFF != wanted and not _is_signed_sum(block, total):
+            raise _not_a_header(block)
         return header
 
     def _extended(self, block: bytes, header: tuple[bytes, ...]) -> Entry:
@@ -367,6 +371,10 @@ def number(field: bytes) -> int:
         return int(text, 8)
     except ValueError:
         raise BadImage(f"a tar header has {field!r} for a number") from None
+
+
+def _not_a_header(block: bytes) -> BadImage:
+    return BadImage(f"this is not a tar header, its checksum is wrong: {block[:48]!r}")
 
 
 def _is_signed_sum(block: bytes, wanted: int) -> bool:

@@ -240,7 +240,7 @@ MIXED = b"".join(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, database=None, max_examples=60)
 @given(st.integers(1, 3000))
 def test_it_does_not_matter_how_the_stream_is_cut(chunk: int) -> None:
     assert read(MIXED, chunk) == read(MIXED)
@@ -253,7 +253,7 @@ def test_an_archive_cut_anywhere_but_between_entries_is_refused(length: int) -> 
             read(MIXED[:length])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, database=None, max_examples=200)
 @given(st.binary(max_size=2048), st.integers(0, 511))
 def test_noise_is_refused_or_read_but_nothing_else(noise: bytes, at: int) -> None:
     block = bytearray(tar.file(b"name", b"content"))
@@ -265,7 +265,7 @@ def test_noise_is_refused_or_read_but_nothing_else(noise: bytes, at: int) -> Non
             pass
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, database=None, max_examples=200)
 @given(st.binary(max_size=300))
 def test_noisy_extended_headers_are_refused_or_read(noise: bytes) -> None:
     for data in (

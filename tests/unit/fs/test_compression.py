@@ -114,7 +114,7 @@ def test_what_is_not_compressed_passes(data: bytes, cut: int) -> None:
     assert inflate(data, cut=cut) == data
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, database=None, max_examples=40)
 @given(st.lists(st.binary(max_size=3000), max_size=4), st.integers(1, 5000), st.integers(1, 5000))
 def test_zlib_does_what_isal_does(members: list[bytes], cut: int, ask: int) -> None:
     """The fallback where there is no isal."""
