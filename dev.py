@@ -79,7 +79,7 @@ def environment(directory: str, python: str) -> str:
     say(f"making an environment in {directory}")
     if not _imports(python, "venv"):
         raise Stop(f"{python} has no venv module: sudo apt-get install python3")
-    if _imports(python, "ensurepip"):
+    if _imports(python, "ensurepip; ensurepip.version()"):
         run(python, "-m", "venv", "--clear", directory)
         return inside
     run(python, "-m", "venv", "--clear", "--without-pip", directory)
@@ -95,6 +95,7 @@ def pip(python: str, *arguments: str) -> None:
 
 
 def _imports(python: str, module: str) -> bool:
+    """Tell whether ``python`` is there and can import ``module``."""
     command = (python, "-c", f"import {module}")
     try:
         return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
