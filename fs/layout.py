@@ -55,13 +55,15 @@ class Layout:
             index = self._load()
             entries = index["manifests"]
             old = next((entry for entry in entries if _ref(entry) == ref), None)
-            if old == new:
-                return None if old is None else self._descriptor(old)
-            index["manifests"] = [entry for entry in entries if _ref(entry) != ref] + ([new] if new else [])
-            with writing(self._data):
-                self._write("oci-layout", {"imageLayoutVersion": "1.0.0"}, only_new=True)
-                self._write("index.json", index)
+            if old != new:
+                index["manifests"] = [entry for entry in entries if _ref(entry) != ref] + ([new] if new else [])
+                with writing(self._data):
+                    self._write("oci-layout", {"imageLayoutVersion": "1.0.0"}, only_new=True)
+                    self._write("index.json", index)
+        try:
             return None if old is None else self._descriptor(old)
+        except StoreError:  # the entry was damaged; now it is not
+            return None
 
     def _entries(self) -> list[Any]:
         entries: list[Any] = self._load()["manifests"]

@@ -17,6 +17,7 @@ from rootless.linux import fd as linux_fd
 _PATH: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
 _MAX_DEPTH: Final = 100  # a descriptor each; what lies deeper is first moved to the top
 _MAX_STUCK: Final = 256
+_MAX_PASSES: Final = 10_000  # over one directory: somebody may be making entries as fast as they go
 _ROUNDS: Final = 1000
 
 
@@ -67,7 +68,10 @@ class _Deleter:
         """Delete everything in the directory ``fd``."""
         tried: set[str] = set()
         # A directory that shrinks while it is read may skip entries, and deep trees are moved to the top.
-        while names := set(os.listdir(fd)) - tried:
+        for _ in range(_MAX_PASSES):
+            names = set(os.listdir(fd)) - tried
+            if not names:
+                return
             tried |= names
             for name in names:
                 self.delete(fd, name, top, depth + 1)
