@@ -13,7 +13,7 @@ from rootless.errors import RegistryError
 from rootless.image.credentials import Found, Login
 
 _PARAMETER: Final = re.compile(r'\s*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*,?')
-_SCHEME: Final = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9_-]*)(?:\s+|$)(?!\s*=)")
+_SCHEME: Final = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9_-]*)(?:\s+|$|(?=,))(?!\s*=)")
 _MAX_ANSWER: Final = 1 << 20
 _SHORTEST_LIFE: Final = 60  # seconds; "a token without expires_in lives for 60 seconds"
 _CLIENT_ID: Final = "rl"

@@ -274,7 +274,7 @@ class BlobReader:
                 assert self._response is not None
                 data: bytes = self._response.raw.read(size)
             except (urllib3.exceptions.HTTPError, OSError) as e:
-                self._broke(str(e.args[-1] if e.args else e), e)
+                self._broke(_why(e), e)
                 continue
             except Unreachable as e:
                 self._broke(e.message, e)
@@ -309,6 +309,14 @@ class BlobReader:
                 hint="try again: what is complete is kept",
             ) from cause
         self._wait(delay(self._failures))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError)):
+        return "it sends nothing any more"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return "the connection was closed"
 
 
 def delay(attempt: int) -> float:
