@@ -25,7 +25,7 @@ BY_USER: Final = {
     },
     "one": {
         r"^needs root\b": "it runs as root",
-        r"^needs (an ordinary user with )?subuid ranges\b": "it runs as the user who has them",
+        r"^needs (an ordinary user with )?(subuid ranges|a line in /etc/subuid)\b": "it runs as the user who has them",
     },
 }
 

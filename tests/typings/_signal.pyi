@@ -1,2 +1,2 @@
 # The C module under signal, which hot modules import because signal itself imports enum.
-from signal import *
+from signal import *  # noqa: F403
