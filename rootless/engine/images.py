@@ -62,7 +62,7 @@ def pull(
     where = paths_.find()
     ref = reference.parse(name)
     settings = config.load(where.config)
-    shown = progress.start(out, quiet=quiet)
+    shown = progress.choose(out, quiet=quiet)
     if reference.is_name_only(name) and not for_run:
         shown.line(f"Using default tag: {reference.DEFAULT_TAG}")
     paths_.ensure_private(where.data)
@@ -75,14 +75,6 @@ def pull(
         settings=settings,
     )
     return ref.canonical()
-
-
-def pull_for_run(name: str, *, platform: str | None, userns: str | None, quiet: bool) -> None:
-    """Pull as ``run`` does when the image is missing: everything is told on standard error.
-
-    To be called in a child process: neither passwords nor libraries then stay in the caller's memory.
-    """
-    pull(name, platform=platform, quiet=quiet, out=sys.stderr, userns=userns, for_run=True)
 
 
 def resolve(name: str, platform: str | None = None) -> Local | None:

@@ -136,7 +136,7 @@ class Bars:
             self._progress.refresh()
 
 
-def start(out: TextIO, *, quiet: bool = False) -> Progress:
+def choose(out: TextIO, *, quiet: bool = False) -> Progress:
     """Return what suits ``out``; rich is loaded only for a terminal."""
     if quiet:
         return Quiet()

@@ -90,9 +90,19 @@ def pull(
 
 
 def ensure_unpacked(
-    paths: Paths, manifest: Manifest, config: ImageConfig, unpacker: Unpacker, progress: Progress, parallel: int = 4
+    paths: Paths,
+    manifest: Manifest,
+    config: ImageConfig,
+    unpacker: Unpacker,
+    progress: Progress,
+    *,
+    settings: Settings | None = None,
+    ref: ImageRef | None = None,
 ) -> tuple[str, ...]:
     """Return the unpacked layers of an image in the store, the topmost first; unpack from kept blobs what is missing.
+
+    A blob that is not kept (the layer came with another image, compressed differently) is fetched where
+    ``ref`` says from where.
 
     Raises:
         StoreError: a blob that is needed is gone; the hint says to pull.
@@ -101,17 +111,32 @@ def ensure_unpacked(
     if found is not None:
         return found
     layers = layers_of(manifest, config)
-    fetcher = Fetcher(paths, layers, unpacker, progress, source=None, ref=None, parallel=parallel)
+    settings = settings or Settings()
+    sources = _sources_of_lost(paths, layers, ref, settings)
+    parallel = settings.max_parallel_layers
+    source = sources[-1] if sources else None
+    fetcher = Fetcher(paths, layers, unpacker, progress, source=source, ref=ref, parallel=parallel)
     count = len(fetcher.missing())
     progress.line(f"Unpacking {count} layer{'s' if count != 1 else ''} for this id map from what was pulled before")
     try:
         fetcher.run()
     finally:
         progress.close()
+        for each in sources:
+            each.close()
     found = local.lowers(paths, manifest, config, unpacker.fingerprint)
     if found is None:
         raise NotFound("the image was removed meanwhile", hint="pull it again: rl pull IMAGE")
     return found
+
+
+def _sources_of_lost(
+    paths: Paths, layers: tuple[Layer, ...], ref: ImageRef | None, settings: Settings
+) -> tuple[Source, ...]:
+    blobs = BlobStore(paths.data)
+    if ref is None or all(blobs.has(layer.blob.digest) for layer in layers):
+        return ()
+    return sources_of(ref, settings)
 
 
 def sources_of(ref: ImageRef, settings: Settings) -> tuple[Source, ...]:
