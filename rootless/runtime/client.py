@@ -192,11 +192,13 @@ class Session:
         for source in active:
             poll.register(source, select.POLLIN)
         self._watch_stdin()
+        self._take_in()  # what came together with the answer to the start
         full: dict[int, _Copy] = {}
         while True:
             # Once the exit code is known all output is in the pipes: move what is there, and leave.
             events = poll.poll(None if self._code is None or full else 0)
-            if self._code is not None and not full and not any(fd in active for fd, _ in events):
+            ready = any(fd in active and fd not in full for fd, _ in events)
+            if self._code is not None and not full and not ready:
                 return self._code
             for fd, _event in events:
                 if fd == wake:
@@ -233,6 +235,9 @@ class Session:
                     "the container's monitor is gone", hint="rl ps -a shows what became of it, rl logs what it said"
                 )
             return
+        self._take_in()
+
+    def _take_in(self) -> None:
         while taken := self._connection.take():
             message, _ = taken
             if message["event"] == "error":
