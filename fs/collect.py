@@ -6,8 +6,10 @@ after it: a layer leaves the store by one rename.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fs import staging
 from fs.blobs import BlobStore
@@ -18,9 +20,14 @@ from fs.layers import LayerStore
 from fs.layout import Layout
 from rootless.errors import BadImage, StoreError
 
+MIN_AGE: Final = 24 * 3600  # seconds
+
 
 class Use(NamedTuple):
-    """What one container needs: its image's manifest, and the trees that its root is made of."""
+    """What one container needs: its image's manifest, and the trees that its root is made of.
+
+    Anything else that must stay, an index that is only remembered, say, is a use without trees.
+    """
 
     manifest: Digest | None
     lowers: tuple[str, ...]
@@ -39,8 +46,13 @@ class _Needed(NamedTuple):
     layers: set[str]  # keys, and hex digests that stand for a layer under every map
 
 
-def plan(data_dir: str, uses: Iterable[Use]) -> Garbage:
-    """Return what can go. What a tag needs but is missing or unreadable is not an error here."""
+def plan(data_dir: str, uses: Iterable[Use], *, min_age: int = MIN_AGE) -> Garbage:
+    """Return what can go; what a tag needs but is missing or unreadable is not an error here.
+
+    Nothing younger than ``min_age`` seconds goes: a pull that is under way gives its blobs and layers a
+    name in the end, and holds no lock while it waits for a registry.
+    """
+    before = time.time() - min_age
     blobs, layers = BlobStore(data_dir), LayerStore(f"{data_dir}/layers")
     needed = _Needed(set(), set())
     for image in Layout(data_dir).descriptors():
@@ -49,8 +61,12 @@ def plan(data_dir: str, uses: Iterable[Use]) -> Garbage:
         if use.manifest is not None:
             _mark(blobs, use.manifest, needed)
         needed.layers.update(layers.key_of_path(path) for path in use.lowers)
-    unused = tuple(digest for digest in blobs.digests() if digest not in needed.blobs)
-    trees = tuple(key for key in layers.keys() if not _is_needed(key, needed))
+    unused = tuple(x for x in blobs.digests() if x not in needed.blobs and _is_older(blobs.path(x), before))
+    trees = tuple(
+        key
+        for key in layers.keys()
+        if not _is_needed(key, needed) and _is_older(os.path.dirname(layers.path(key)), before)
+    )
     return Garbage(unused, trees, sum(blobs.size(digest) for digest in unused))
 
 
@@ -83,12 +99,20 @@ def _is_needed(key: str, needed: _Needed) -> bool:
     return parts is None or key in needed.layers or parts.encoded in needed.layers
 
 
+def _is_older(path: str, before: float) -> bool:
+    try:
+        return os.lstat(path).st_ctime <= before  # ctime: when it was renamed to here
+    except OSError:
+        return False
+
+
 def collect(
     data_dir: str,
     uses: Callable[[], Iterable[Use]],
     remove: Callable[[str], None],
     *,
     wait: bool = True,
+    min_age: int = MIN_AGE,
 ) -> Garbage | None:
     """Delete what nobody needs; return it, or None if somebody is using the store and ``wait`` is false.
 
@@ -102,7 +126,7 @@ def collect(
     try:
         with staging.new(f"{data_dir}/tmp", remove) as directory:
             with store(data_dir, exclusive=True, wait=wait):
-                garbage = plan(data_dir, uses())
+                garbage = plan(data_dir, uses(), min_age=min_age)
                 for key in garbage.layers:
                     layers.retire(key, directory)
                 for digest in garbage.blobs:

@@ -12,6 +12,15 @@ from rootless.errors import BadImage
 _T = TypeVar("_T")
 #: No JSON number in an image may exceed what Go's int64 holds.
 _MAX_INT: Final = 2**63 - 1
+_KINDS: Final = {
+    "NoneType": "null",
+    "bool": "a boolean",
+    "int": "a number",
+    "float": "a number",
+    "str": "a string",
+    "list": "an array",
+    "dict": "an object",
+}
 #: NUL ends a C string early; lone surrogates have no UTF-8 and Python would turn some into other bytes.
 _UNFIT: Final = re.compile("[\0\ud800-\udfff]")
 
@@ -41,17 +50,8 @@ def _no_constant(name: str) -> None:
 
 def kind(value: object) -> str:
     """Return what JSON calls the type of ``value``."""
-    if value is None:
-        return "null"
-    names = {
-        bool: "a boolean",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "an array",
-        dict: "an object",
-    }
-    return names.get(type(value), type(value).__name__)
+    name = type(value).__name__
+    return _KINDS.get(name, name)
 
 
 class Fields(NamedTuple):

@@ -70,7 +70,7 @@ class Store:
         return self.layers.path(key)
 
     def collect(self, *uses: Use) -> collect.Garbage | None:
-        return collect.collect(self.path, lambda: uses, remove.tree)
+        return collect.collect(self.path, lambda: uses, remove.tree, min_age=0)
 
     def left(self) -> tuple[set[Digest], set[str]]:
         return set(self.blobs.digests()), set(self.layers.keys())
@@ -165,10 +165,19 @@ def test_nothing_is_collected_while_somebody_uses_the_store(store: Store) -> Non
     """Who holds the shared lock is about to refer to something."""
     image = store.image("a")
     with flock.store(store.path):
-        assert collect.collect(store.path, lambda: (), remove.tree, wait=False) is None
+        assert collect.collect(store.path, lambda: (), remove.tree, wait=False, min_age=0) is None
     assert store.left()[0] == set(image.blobs)
-    assert collect.collect(store.path, lambda: (), remove.tree, wait=False) is not None
+    assert collect.collect(store.path, lambda: (), remove.tree, wait=False, min_age=0) is not None
     assert store.left()[0] == set()
+
+
+def test_what_is_new_stays(store: Store) -> None:
+    """A pull under way names it in the end."""
+    image = store.image("a")
+    key = store.layers.key(image.diff_ids[0], "one")
+    store.unpack(key)
+    assert collect.collect(store.path, lambda: (), remove.tree) == collect.Garbage((), (), 0)
+    assert store.left() == (set(image.blobs), {key})
 
 
 def test_strangers_files_stay(store: Store) -> None:
