@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fs import descriptor as d
@@ -138,6 +138,9 @@ def test_hostile_json_is_refused(data: bytes) -> None:
         d.parse_index(data)
 
 
+# No deadline on a busy machine; no database where the tests may not write.
+QUIET = settings(deadline=None, database=None)
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -145,6 +148,7 @@ JSON = st.recursive(
 )
 
 
+@QUIET
 @given(st.sampled_from(sorted({*manifest(), *index()})), JSON)
 def test_any_value_in_a_manifest_is_read_or_refused(field: str, value: object) -> None:
     """No field can make another exception."""
@@ -158,6 +162,7 @@ def test_any_value_in_a_manifest_is_read_or_refused(field: str, value: object) -
 CONFIG_FIELDS = ["User", "Env", "Entrypoint", "Cmd", "WorkingDir", "Labels", "Volumes", "ExposedPorts", "StopSignal"]
 
 
+@QUIET
 @given(st.sampled_from(CONFIG_FIELDS), JSON, st.sampled_from(sorted(config())))
 def test_any_value_in_a_configuration_is_read_or_refused(inner: str, value: object, outer: str) -> None:
     """No field can make another exception."""
