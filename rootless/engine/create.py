@@ -167,6 +167,7 @@ def _create(
         os.mkdir(f"{bundle}/log", 0o700)
         driver, rootfs = _rootfs(where, request, ids, lowers, bundle)
         files = _files(bundle, request, ids, hostname, network[0], user, passwd, group)
+        _give_away(where, ids, (rootfs.upper, rootfs.work, rootfs.root, *(path for _, path in files)), bundle)
         made = _spec(where, request, defaults, ids, user, hostname, network, files)
         final = store.directory(where, id_)
         # The paths inside the documents are those that the bundle will have once it is published.
@@ -273,7 +274,7 @@ def _check_mapped(user: User, wanted: str, ids: Ids) -> None:
 def _rootfs(
     where: Paths, request: RunRequest, ids: Ids, lowers: tuple[str, ...], bundle: str
 ) -> tuple[Driver, Rootfs]:
-    owner = ids.host_root if ids.host_root != (os.geteuid(), os.getegid()) else None
+    owner = ids.host_root if os.geteuid() == 0 else None
     if request.rootfs:
         return choose.load("plain"), Rootfs("plain", (), "", "", os.path.abspath(request.image))
     entry = Entry(where, ids)
@@ -286,6 +287,24 @@ def _rootfs(
         entry.prepare()
         _fill(driver, rootfs, entry)
     return driver, rootfs
+
+
+def _give_away(where: Paths, ids: Ids, made: tuple[str, ...], bundle: str) -> None:
+    """Give what was made in ``bundle`` to the container's root where that is another id of an ordinary user."""
+    if os.geteuid() == 0 or ids.host_root == (os.geteuid(), os.getegid()):
+        return
+    uid, gid = ids.container.maps.uids.to_outside(ids.root[0]), ids.container.maps.gids.to_outside(ids.root[1])
+    assert uid is not None and gid is not None  # ``root`` is mapped
+    entry = Entry(where, ids)
+    entry.prepare()
+
+    def give() -> None:
+        entry()
+        for path in made:
+            if path.startswith(f"{bundle}/"):
+                os.chown(path, uid, gid, follow_symlinks=False)
+
+    apart(give, "giving files to the container's root")
 
 
 def _fill(driver: Driver, rootfs: Rootfs, entry: Entry) -> None:
@@ -417,7 +436,7 @@ def _files(
             wanted["/etc/passwd"] = passwd + added.passwd
         if added.group:
             wanted["/etc/group"] = group + added.group
-    owner = ids.host_root
+    owner = ids.host_root if os.geteuid() == 0 else (os.geteuid(), os.getegid())
     made = []
     for inside, text in wanted.items():
         path = f"{bundle}/files/{inside.rpartition('/')[2]}"

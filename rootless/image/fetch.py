@@ -158,7 +158,8 @@ class Fetcher:
         self._count += 1
         path = self._store.stage(self._stage, f"layer.{self._count}")
         with writing(path):
-            if (self._unpacker.root_uid, self._unpacker.root_gid) != (os.geteuid(), os.getegid()):
+            if os.geteuid() == 0 and (self._unpacker.root_uid, self._unpacker.root_gid) != (0, os.getegid()):
+                # The worker, as another id, could not even enter it; an ordinary user's worker has its id.
                 os.chown(f"{path}/fs", self._unpacker.root_uid, self._unpacker.root_gid)
             root_fd = _opened(stack, os.open(f"{path}/fs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         if self._blobs.has(layer.blob.digest):

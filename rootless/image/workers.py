@@ -215,6 +215,10 @@ def unpack_work(jobs: list[Job], unpacker: Unpacker, open_source: Callable[[Job]
 
     def work(index: int, report: Callable[[Phase, int], None]) -> dict[str, Any]:
         job = jobs[index]
+        root = (unpacker.maps.uids.to_outside(0), unpacker.maps.gids.to_outside(0))
+        status = os.fstat(job.root_fd)
+        if None not in root and root != (status.st_uid, status.st_gid):
+            os.fchown(job.root_fd, root[0] or 0, root[1] or 0)
         return pack(unpack(job, open_source(job), unpacker.maps, report))
 
     return work
