@@ -53,7 +53,7 @@ class _Deleter:
             self._stuck(dir_fd, name, e)
         else:
             try:
-                if os.access(".", os.W_OK | os.X_OK, dir_fd=fd):
+                if os.access(".", os.W_OK | os.X_OK, dir_fd=fd, effective_ids=True):
                     self.contents(fd, fd if top < 0 else top, depth)
                 else:
                     self._stuck(dir_fd, name, PermissionError(errno.EACCES, os.strerror(errno.EACCES), name))

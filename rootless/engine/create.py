@@ -25,6 +25,7 @@ from rootless.errors import NotFound, RlError, UsageError
 from rootless.image import local, reference
 from rootless.image.local import Local
 from rootless.isolation import capabilities, masks
+from rootless.linux import caps
 from rootless.paths import Paths
 
 _DEFAULT_STOP_TIMEOUT = 10
@@ -350,6 +351,8 @@ def _spec(
     files: tuple[tuple[str, str], ...],
 ) -> Spec:
     keep = capabilities.effective(request.cap_add, request.cap_drop, privileged=request.privileged)
+    if not ids.container.user_namespace:
+        keep &= caps.capget()[1]  # real root may itself lack some
     seccomp, no_new_privileges = _security(request)
     confinement = Confinement(
         capabilities=capabilities.names(keep),
