@@ -40,7 +40,7 @@ def test_a_difference_has_what_changed_and_whiteouts_for_what_is_gone(tmp_path: 
         out.file("new/file")
         out.hardlink("new/link", "new/file")
     oci.difference(str(lower), str(upper), str(layer), _nothing)
-    assert _names(layer) == ["etc/.wh.removed", ".wh.gone", "etc", "etc/changed", "new", "new/file", "new/link"]
+    assert _names(layer) == ["etc/.wh.removed", ".wh.gone", "etc", "new", "etc/changed", "new/file", "new/link"]
 
 
 def test_a_difference_brings_the_file_that_a_new_link_points_to(tmp_path: Path) -> None:
