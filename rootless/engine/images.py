@@ -219,6 +219,7 @@ def logout(server: str) -> str:
 def _unpacker(where: Paths, userns: str | None) -> Unpacker:
     from rootless.engine import ids
 
+    paths_.ensure_private(where.runtime)
     made: Unpacker = ids.unpacker(where, ids.decide(userns))
     return made
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final, NamedTuple
 
-from fs import descriptor, flock, platforms
+from fs import descriptor, flock, platforms, staging
 from fs.blobs import BlobStore
 from fs.descriptor import Descriptor, ImageConfig, Index, Manifest
 from fs.digest import Digest
@@ -44,7 +44,6 @@ class _Image(NamedTuple):
     manifest: Manifest
     config: ImageConfig
     config_data: bytes
-    kept: bool  # the store had every document
 
 
 def pull(
@@ -173,29 +172,25 @@ def _find_image(
 def _documents(source: Source, paths: Paths, ref: ImageRef, wanted: Platform | None) -> _Image:
     """Fetch what describes the image; of what the store has, only the digest is asked for."""
     blobs = BlobStore(paths.data)
-    served = _kept_top(source, paths, ref, blobs)
-    kept = served is not None
-    served = served or source.manifest(ref)
+    served = _kept_top(source, paths, ref, blobs) or source.manifest(ref)
     chosen = served
     document = descriptor.parse_document(served.data, served.media_type)
     for _ in range(_MAX_NESTING):
         if isinstance(document, Manifest):
             break
         entry = _select(document, wanted)
-        kept_entry = _kept(blobs, entry)
-        kept = kept and kept_entry is not None
-        chosen = kept_entry or source.manifest(ref, entry.digest)
+        chosen = _kept(blobs, entry) or source.manifest(ref, entry.digest)
         document = descriptor.parse_document(chosen.data, entry.media_type)
     if isinstance(document, Index):
         raise BadImage(f"{ref.familiar()} is a list of lists of manifests without end")
-    descriptor_ = document.config
-    if blobs.has(descriptor_.digest):
-        config_data = blobs.read(descriptor_.digest, descriptor.MAX_CONFIG)
-    else:
-        kept = False
-        config_data = source.small_blob(ref, descriptor_, descriptor.MAX_CONFIG)
-    config = descriptor.parse_config(config_data)
-    return _Image(served, chosen, document, config, config_data, kept)
+    wanted_config = document.config
+    with blobs.lock(wanted_config.digest):  # like a layer: two pulls at once ask once
+        if blobs.has(wanted_config.digest):
+            config_data = blobs.read(wanted_config.digest, descriptor.MAX_CONFIG)
+        else:
+            config_data = source.small_blob(ref, wanted_config, descriptor.MAX_CONFIG)
+            _keep(paths, blobs, wanted_config.digest, config_data)
+    return _Image(served, chosen, document, descriptor.parse_config(config_data), config_data)
 
 
 def _select(index: Index, wanted: Platform | None) -> Descriptor:
@@ -216,6 +211,14 @@ def _kept(blobs: BlobStore, entry: Descriptor) -> Served | None:
     if not blobs.has(entry.digest):
         return None
     return Served(blobs.read(entry.digest, descriptor.MAX_MANIFEST), entry.media_type, entry.digest)
+
+
+def _keep(paths: Paths, blobs: BlobStore, digest: Digest, data: bytes) -> None:
+    """Put a verified document into the store under the digest that others know it by."""
+    if not blobs.has(digest):
+        with staging.new(paths.tmp) as stage, blobs.new(stage) as ingest:
+            ingest.write(data)
+            ingest.commit(digest)
 
 
 def _check_platform(config: ImageConfig, wanted: Platform | None, ref: ImageRef, progress: Progress) -> None:
@@ -254,8 +257,9 @@ def _bring_and_tag(paths: Paths, ref: ImageRef, image: _Image, fetcher: Fetcher)
         with flock.store(paths.data):
             if fetcher.missing():
                 continue
-            for document in (image.config_data, image.chosen.data, image.served.data):
-                blobs.put(document)
+            _keep(paths, blobs, image.manifest.config.digest, image.config_data)
+            for document in (image.chosen, image.served):
+                _keep(paths, blobs, document.digest, document.data)
             before = layout.tag(ref.stored(), tagged)
             return before is None or before.digest != tagged.digest
     raise NotFound(f"{ref.familiar()} is removed again and again while it is pulled (pid {os.getpid()})")
