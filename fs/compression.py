@@ -14,7 +14,7 @@ from fs.streams import Readable
 from rootless.errors import BadImage, HostUnsupported
 
 #: Compressed bytes read at once, where the caller asks for more than that inflated.
-_INPUT: Final = 1 << 16
+_INPUT: Final = 1 << 18
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"  # RFC 1952, 2.3.1
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"  # RFC 8878, 3.1.1

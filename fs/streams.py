@@ -8,8 +8,8 @@ import threading
 from types import TracebackType
 from typing import Final, Protocol
 
-#: How much to ask for at once: still in the second-level cache when it is written.
-CHUNK: Final = 1 << 18
+#: How much to ask for at once: threads that pass fewer, larger pieces wait less for each other.
+CHUNK: Final = 1 << 20
 
 
 class Readable(Protocol):
@@ -49,7 +49,7 @@ class ReadAhead:
     thread at its next chunk, and waits for it: the stream is the caller's again.
     """
 
-    def __init__(self, raw: Readable, *, chunk: int = CHUNK, depth: int = 16) -> None:
+    def __init__(self, raw: Readable, *, chunk: int = CHUNK, depth: int = 8) -> None:
         self._raw = raw
         self._chunk = chunk
         self._queue: queue.Queue[bytes | BaseException] = queue.Queue(depth)
