@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from fs import platforms
 from fs.digest import Digest
 from fs.document import Fields, load
 from fs.platforms import Platform
 from rootless.errors import BadImage, NotFound
+from rootless.tuples import NamedTuple
 
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"

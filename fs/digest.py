@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from rootless.errors import BadImage
+from rootless.tuples import NamedTuple
 
 #: Hexadecimal digits by algorithm; others are refused rather than trusted.
 _LENGTHS: Final = {"sha256": 64, "sha512": 128}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from rootless.errors import BadImage
+from rootless.tuples import NamedTuple
 
 _T = TypeVar("_T")
 #: No JSON number in an image may exceed what Go's int64 holds.

@@ -11,11 +11,12 @@ import json
 import os
 import re
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from fs.digest import Digest
 from fs.trouble import explain, writing
 from rootless.errors import StoreError
+from rootless.tuples import NamedTuple
 
 _KEY: Final = re.compile(r"([0-9a-f]{64}|[0-9a-f]{128})\.(one|[0-9a-f]{12})(c?)")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from rootless.errors import UsageError
+from rootless.tuples import NamedTuple
 
 _ARCHITECTURES: Final = {
     "x86_64": ("amd64", ""),

@@ -12,10 +12,10 @@ import itertools
 import os
 from collections.abc import Callable
 from types import TracebackType
-from typing import NamedTuple
 
 from fs.trouble import explain
 from rootless.linux import pidfd
+from rootless.tuples import NamedTuple
 
 _numbers = itertools.count()
 

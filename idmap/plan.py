@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from idmap import subid
 from idmap.ranges import LIMIT, IdMap, IdRange, UserMap
 from idmap.subid import SubRange
 from rootless.errors import UsageError
+from rootless.tuples import NamedTuple
 
 #: Ids that systemd sets apart for containers (systemd, UIDS-GIDS.md).
 CONTAINER_FIRST: Final = 524288

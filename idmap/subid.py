@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from idmap.ranges import LIMIT
+from rootless.tuples import NamedTuple
 
 SUBUID: Final = "/etc/subuid"
 SUBGID: Final = "/etc/subgid"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from rootless.errors import UsageError
+from rootless.tuples import NamedTuple
 
 
 class Settings(NamedTuple):

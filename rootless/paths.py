@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from rootless.errors import StoreError
 from rootless.linux import pidfd
+from rootless.tuples import NamedTuple
 
 
 class Paths(NamedTuple):

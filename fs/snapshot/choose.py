@@ -9,12 +9,13 @@ import errno
 import json
 import os
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from fs.snapshot.driver import Driver
 from rootless.errors import HostUnsupported, UsageError
 from rootless.linux import pidfd
 from rootless.paths import Paths
+from rootless.tuples import NamedTuple
 
 _ALIASES: Final = {
     "overlay": "overlay",

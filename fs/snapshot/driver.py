@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
+
+from rootless.tuples import NamedTuple
 
 _PATH: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -6,7 +6,9 @@ Each verb declares its options and arguments once, as a ``VERB`` beside its ``ex
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, cast
+
+from rootless.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from typing import Protocol

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from rootless.container.request import RunRequest, VolumeRequest
 from rootless.container.spec import MountSpec, Namespace, Process, RlimitSpec, Spec
 from rootless.errors import UsageError
+from rootless.tuples import NamedTuple
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHM_SIZE: Final = "65536k"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from rootless.container.request import RunRequest, VolumeRequest
 from rootless.container.state import replace
+from rootless.tuples import NamedTuple
 
 
 class RootfsRecord(NamedTuple):
@@ -33,6 +34,7 @@ class ContainerRecord(NamedTuple):
     created: int
     image: str
     image_id: str
+    command: tuple[str, ...]
     manifest: str
     layer_keys: tuple[str, ...]
     rootfs: RootfsRecord
@@ -75,10 +77,11 @@ def load(directory: str) -> ContainerRecord:
     with open(f"{directory}/container.json", "rb") as file:
         raw: dict[str, Any] = json.load(file)
     raw["rootfs"] = RootfsRecord(**{**raw["rootfs"], "lowers": tuple(raw["rootfs"]["lowers"])})
-    request = raw["request"]
+    request: dict[str, Any] = raw["request"]
     volumes = tuple(VolumeRequest(**{**v, "options": tuple(v["options"])}) for v in request.pop("volumes"))
-    tuples = {key: tuple(value) if isinstance(value, list) else value for key, value in request.items()}
-    raw["request"] = RunRequest(**tuples, volumes=volumes)
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in request.items()}
+    raw["request"] = RunRequest(**values, volumes=volumes)
     raw["notes"] = tuple(raw["notes"])
+    raw["command"] = tuple(raw["command"])
     raw["layer_keys"] = tuple(raw["layer_keys"])
     return ContainerRecord(**raw)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
+
+from rootless.tuples import NamedTuple
 
 OCI_VERSION = "1.1.0"
 
@@ -139,9 +141,7 @@ def from_json(raw: dict[str, Any]) -> Spec:
             no_new_privileges=process["noNewPrivileges"],
         ),
         hostname=raw["hostname"],
-        mounts=tuple(
-            MountSpec(m["destination"], m["type"], m["source"], tuple(m["options"])) for m in raw["mounts"]
-        ),
+        mounts=tuple(MountSpec(m["destination"], m["type"], m["source"], tuple(m["options"])) for m in raw["mounts"]),
         namespaces=tuple(Namespace(n["type"], n.get("path", "")) for n in linux["namespaces"]),
         root_readonly=raw["root"]["readonly"],
         masked_paths=tuple(linux["maskedPaths"]),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 from rootless.linux import pidfd
+from rootless.tuples import NamedTuple
 
 CREATED = "created"
 RUNNING = "running"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+
 from rootless.container import names
 from rootless.errors import Conflict, NotFound, RlError
 from rootless.paths import Paths

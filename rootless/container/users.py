@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from rootless.errors import UsageError
+from rootless.tuples import NamedTuple
 
 #: Docker takes no greater ids from -u.
 MAX_ID: Final = 0x7FFFFFFF

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rootless import paths
-from rootless.container import record, state, store
+from rootless.container import record, signals, state, store
 from rootless.container.record import ContainerRecord
 from rootless.container.request import ExecRequest
 from rootless.container.state import ContainerState
-from rootless.engine import starting
 from rootless.errors import CommandError, Conflict, NotATerminal, NotFound, RlError
 from rootless.paths import Paths
-from rootless.runtime import client, control
-from rootless.runtime.control import Connection
-from rootless.tty import console, detach
+from rootless.tuples import NamedTuple
+
+if TYPE_CHECKING:
+    from rootless.runtime.control import Connection, Message
 
 
 class ContainerView(NamedTuple):
@@ -36,7 +35,7 @@ class ContainerView(NamedTuple):
     ports: str
 
 
-def list_containers(all: bool) -> tuple[ContainerView, ...]:
+def list_containers(all: bool) -> tuple[ContainerView, ...]:  # noqa: A002  the option's name
     """Return the running containers, or all; those being removed meanwhile are left out."""
     where = paths.find()
     views = []
@@ -45,21 +44,19 @@ def list_containers(all: bool) -> tuple[ContainerView, ...]:
         try:
             now = state.current(directory)
             if all or now.status == state.RUNNING:
-                views.append(_view(record.load(directory), now, directory))
+                views.append(_view(record.load(directory), now))
         except (FileNotFoundError, NotADirectoryError):
             continue
     return tuple(views)
 
 
-def _view(note: ContainerRecord, now: ContainerState, directory: str) -> ContainerView:
-    from rootless.container import spec
-
+def _view(note: ContainerRecord, now: ContainerState) -> ContainerView:
     shown = now.status if not now.is_elsewhere() else f"running on {now.host}"
     return ContainerView(
         note.id,
         note.name,
         note.image,
-        spec.load(directory).process.args,
+        note.command,
         note.created,
         shown,
         now.exit_code,
@@ -86,6 +83,8 @@ def _found(name: str) -> tuple[Paths, str, ContainerState]:
 
 def _connect(directory: str, name: str, doing: str = "") -> Connection:
     """Connect to the monitor of a container that should run."""
+    from rootless.runtime import control
+
     now = state.current(directory)
     id_ = os.path.basename(directory)
     if now.is_elsewhere():
@@ -100,6 +99,10 @@ def _connect(directory: str, name: str, doing: str = "") -> Connection:
 
 def start(names: tuple[str, ...], *, attach: bool, interactive: bool, detach_keys: str) -> int:
     """Start containers; with ``attach`` or ``interactive`` the one given is connected and its exit code returned."""
+    from rootless.engine import starting
+    from rootless.runtime.client import Detached
+    from rootless.tty import console
+
     where = paths.find()
     paths.ensure_private(where.runtime)
     for name in names:
@@ -113,7 +116,7 @@ def start(names: tuple[str, ...], *, attach: bool, interactive: bool, detach_key
         attachment = starting.Attachment(interactive, attach or interactive, True, detach_keys)
         try:
             code = starting.start(created, attachment, size)
-        except client.Detached:
+        except Detached:
             return 0
         except CommandError as e:
             raise RlError(e.message, hint=e.hint) from e
@@ -124,11 +127,11 @@ def start(names: tuple[str, ...], *, attach: bool, interactive: bool, detach_key
 
 def stop(name: str, timeout: int | None, signal: str | None) -> None:
     """Signal a container and kill it ``timeout`` seconds later (-1: never); one that is stopped is no error."""
-    where, directory, now = _found(name)
+    _, directory, now = _found(name)
     if now.status != state.RUNNING:
         return
     note = record.load(directory)
-    number = starting.signal_number(signal or note.stop_signal)
+    number = signals.number(signal or note.stop_signal)
     seconds = note.stop_timeout if timeout is None else timeout
     try:
         connection = _connect(directory, name)
@@ -143,7 +146,7 @@ def stop(name: str, timeout: int | None, signal: str | None) -> None:
 def kill(name: str, signal: str) -> None:
     """Send a signal to process 1 of a running container."""
     _, directory, _ = _found(name)
-    number = starting.signal_number(signal)
+    number = signals.number(signal)
     connection = _connect(directory, name, f"cannot kill container: {name}: ")
     _ask(connection, {"op": "signal", "number": number})
     connection.receive()
@@ -152,7 +155,7 @@ def kill(name: str, signal: str) -> None:
         wait(name)
 
 
-def _ask(connection: Connection, message: control.Message, fds: tuple[int, ...] = ()) -> None:
+def _ask(connection: Connection, message: Message, fds: tuple[int, ...] = ()) -> None:
     try:
         connection.send(message, fds)
     except (BrokenPipeError, ConnectionResetError):
@@ -161,6 +164,8 @@ def _ask(connection: Connection, message: control.Message, fds: tuple[int, ...] 
 
 def _await_exit(connection: Connection) -> int | None:
     """Return the exit code once the container has ended; None if its monitor was killed."""
+    from rootless.runtime import control
+
     while answer := connection.receive():
         message, _ = answer
         if message["event"] == "exit":
@@ -175,7 +180,7 @@ def _await_exit(connection: Connection) -> int | None:
 
 def wait(name: str) -> int:
     """Return the exit code of a container once it is not running."""
-    where, directory, now = _found(name)
+    _, directory, now = _found(name)
     if now.status == state.RUNNING:
         try:
             connection = _connect(directory, name)
@@ -200,6 +205,7 @@ def remove(name: str, *, force: bool, volumes: bool) -> None:
         Conflict: it is running, and ``force`` was not given.
     """
     from fs import staging
+    from rootless.engine import starting
 
     where, directory, now = _found(name)
     if now.status == state.RUNNING:
@@ -251,6 +257,9 @@ def logs(
 
 def attach(name: str, *, stdin: bool, sig_proxy: bool, detach_keys: str) -> int:
     """Connect the caller's terminal or files to a running container; return its exit code."""
+    from rootless.runtime import client
+    from rootless.tty import console, detach
+
     _, directory, now = _found(name)
     note = record.load(directory)
     if now.status != state.RUNNING:
@@ -292,8 +301,3 @@ def inspect(name: str) -> dict[str, Any]:
 
     _, directory, now = _found(name)
     return inspection.container(directory, record.load(directory), now)
-
-
-def now_ns() -> int:
-    """Return the time in nanoseconds since 1970."""
-    return time.time_ns()

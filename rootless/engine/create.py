@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import NamedTuple
 
 from fs import flock, merged, staging
 from fs.snapshot import choose
@@ -27,6 +26,7 @@ from rootless.image.local import Local
 from rootless.isolation import capabilities, masks
 from rootless.linux import caps
 from rootless.paths import Paths
+from rootless.tuples import NamedTuple
 
 _DEFAULT_STOP_TIMEOUT = 10
 _TTY_GID = 5  # Debian's and everybody's group tty
@@ -75,9 +75,7 @@ def _check(request: RunRequest) -> None:
             f"container ID file found, make sure the other container isn't running or delete {request.cidfile}"
         )
     if request.pull not in ("always", "missing", "never"):
-        raise UsageError(
-            f"invalid pull option: '{request.pull}': must be one of \"always\", \"missing\" or \"never\""
-        )
+        raise UsageError(f'invalid pull option: \'{request.pull}\': must be one of "always", "missing" or "never"')
     for volume in request.volumes:
         if volume.kind == "volume":
             raise UsageError(
@@ -180,6 +178,7 @@ def _create(
             created=time.time_ns(),
             image=_shown_image(request),
             image_id=str(image.id) if image else "",
+            command=made.process.args,
             manifest="",
             layer_keys=tuple(lower.split("/")[-2] for lower in lowers),
             rootfs=RootfsRecord(*rootfs),
@@ -272,9 +271,7 @@ def _check_mapped(user: User, wanted: str, ids: Ids) -> None:
     )
 
 
-def _rootfs(
-    where: Paths, request: RunRequest, ids: Ids, lowers: tuple[str, ...], bundle: str
-) -> tuple[Driver, Rootfs]:
+def _rootfs(where: Paths, request: RunRequest, ids: Ids, lowers: tuple[str, ...], bundle: str) -> tuple[Driver, Rootfs]:
     owner = ids.host_root if os.geteuid() == 0 else None
     if request.rootfs:
         return choose.load("plain"), Rootfs("plain", (), "", "", os.path.abspath(request.image))

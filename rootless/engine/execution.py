@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import _socket
+import os
 
 from rootless.container import spec
 from rootless.container.compose import DEFAULT_PATH

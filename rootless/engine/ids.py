@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from idmap import detect
 from idmap import plan as idplan
@@ -11,6 +11,7 @@ from idmap.ranges import IdMap, UserMap
 from rootless.paths import Paths
 from rootless.runtime import holder as holders
 from rootless.runtime.holder import Holder
+from rootless.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from rootless.image.unpack import Unpacker

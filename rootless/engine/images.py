@@ -6,7 +6,7 @@ import calendar
 import re
 import sys
 import time
-from typing import Any, Final, NamedTuple, TextIO
+from typing import Any, Final, TextIO
 
 from fs import descriptor, flock
 from fs.blobs import BlobStore
@@ -20,6 +20,7 @@ from rootless.image import local, reference
 from rootless.image.local import INDEX_DIGEST, Local
 from rootless.image.unpack_plan import Unpacker
 from rootless.paths import Paths
+from rootless.tuples import NamedTuple
 
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|z|[+-]\d\d:\d\d)")
 

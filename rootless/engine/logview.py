@@ -88,7 +88,7 @@ def _tail(records: Iterable[Record], lines: int) -> list[Record]:
     excess = count + (1 if kept and not kept[-1].data.endswith(b"\n") else 0) - lines
     while excess > 0 and kept:
         first = kept[0]
-        head, newline, rest = first.data.partition(b"\n")
+        _, newline, rest = first.data.partition(b"\n")
         if newline:
             excess -= 1
         kept[0] = first._replace(data=rest)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
-from typing import NamedTuple
 
-import _signal
-
-from fs import staging
+from fs import remove, staging
 from fs.snapshot import choose
 from fs.snapshot.driver import Rootfs
+from idmap.plan import ONE
 from rootless.container import record, spec, state, store
 from rootless.container.record import ContainerRecord
 from rootless.engine import ids as engine_ids
@@ -24,6 +23,7 @@ from rootless.runtime import client, control, holder, monitor, plan
 from rootless.runtime.control import Connection
 from rootless.runtime.monitor import ClientEnds, Prepared
 from rootless.tty import detach
+from rootless.tuples import NamedTuple
 
 
 class Attachment(NamedTuple):
@@ -71,7 +71,9 @@ def start(created: Created, attachment: Attachment, tty_size: tuple[int, int] | 
 def _await_start(connection: Connection) -> None:
     answer = connection.receive()
     if answer is None:
-        raise RlError("the container's monitor died before it could start", hint="see monitor.err in the container's directory")
+        raise RlError(
+            "the container's monitor died before it could start", hint="see monitor.err in the container's directory"
+        )
     message, _ = answer
     if message["event"] == "error":
         raise control.revive(message)
@@ -90,7 +92,7 @@ class Startable:
             if found.is_elsewhere():
                 raise Conflict(
                     f"container {self._created.record.id} is running on host {found.host!r}",
-                    hint=f"type the command there, or create another container here",
+                    hint="type the command there, or create another container here",
                 )
             if found.status == state.RUNNING:
                 raise Conflict(f"container {self._created.record.id} is already running")
@@ -106,8 +108,6 @@ class Guard:
     """flock(2) on a container's directory; it dies with its holder."""
 
     def __init__(self, directory: str) -> None:
-        import fcntl
-
         self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX)
@@ -117,8 +117,6 @@ class Guard:
 
     def close(self) -> None:
         """Let go."""
-        import fcntl
-
         # Not only close: a forked child may still have the same open file.
         fcntl.flock(self._fd, fcntl.LOCK_UN)
         os.close(self._fd)
@@ -170,8 +168,6 @@ def stranger(ids: Ids) -> tuple[int, int] | None:
 
 
 def _may_setgroups(ids: Ids) -> bool:
-    from idmap.plan import ONE
-
     return ids.held.how != ONE
 
 
@@ -182,13 +178,20 @@ def _network(paths: Paths, note: ContainerRecord) -> int:
     found = state.current(store.directory(paths, other))
     if found.status != state.RUNNING or found.is_elsewhere():
         raise Conflict(f"cannot join network of a non running container: {other}", hint=f"rl start {other[:12]}")
-    return os.open(f"/proc/{found.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    # From its monitor: nobody else may look at a process 1 that is not dumpable.
+    connection = control.connect(store.directory(paths, other))
+    connection.send({"op": "network"})
+    answer = connection.receive()
+    connection.close()
+    if answer is None:
+        raise Conflict(f"cannot join network of a non running container: {other}", hint=f"rl start {other[:12]}")
+    # Without a network of its own it shares the host's, as this one then does.
+    return answer[1][0] if answer[1] else -1
 
 
 def _forget(created: Created) -> Callable[[], None]:
     """Return what removes the container for ``--rm``; it runs in the monitor, which is in the namespace."""
     paths, note = created.paths, created.record
-    from fs import remove
 
     def forget() -> None:
         with staging.new(paths.tmp) as where:
@@ -203,23 +206,5 @@ def _forget(created: Created) -> Callable[[], None]:
 
 def remove_tree(created: Created) -> Callable[[str], None]:
     """Return what deletes trees with files of the container's ids, from outside its namespace."""
-    from fs import remove
-
     entry = Entry(created.paths, created.ids)
     return lambda path: remove.tree(path, entry)
-
-
-def signal_number(text: str) -> int:
-    """Read a signal: a number, or a name with or without SIG.
-
-    Raises:
-        RlError: it is none.
-    """
-    if text.isascii() and text.isdigit() and 0 < int(text) < 65:
-        return int(text)
-    name = text.upper()
-    name = name if name.startswith("SIG") else f"SIG{name}"
-    number = getattr(_signal, name, None)
-    if isinstance(number, int) and not name.startswith("SIG_"):
-        return number
-    raise RlError(f"invalid signal: {text}", hint="kill -l lists the signals")

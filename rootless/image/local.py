@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from fs import descriptor
 from fs.blobs import BlobStore
@@ -15,6 +15,7 @@ from fs.platforms import Platform
 from rootless.errors import Conflict, UsageError
 from rootless.image import reference
 from rootless.paths import Paths
+from rootless.tuples import NamedTuple
 
 #: Annotations of a tag in index.json: the index that the registry served, and the digest of the configuration.
 INDEX_DIGEST: Final = "rl.index.digest"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from idmap.ranges import UserMap
+from rootless.tuples import NamedTuple
 
 
 class Unpacker(NamedTuple):

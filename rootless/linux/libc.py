@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from typing import TYPE_CHECKING
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -16,11 +17,14 @@ def check(result: int) -> int:
     return result
 
 
+if TYPE_CHECKING:
+    Argument = int | ctypes.c_void_p | ctypes._CArgObject | bytes | None  # noqa: SLF001  what byref returns
+
 _syscall = libc.syscall
 _syscall.restype = ctypes.c_long
 
 
-def syscall(number: int, *arguments: int | ctypes.c_void_p | ctypes._CArgObject | bytes | None) -> int:  # type: ignore[name-defined]
+def syscall(number: int, *arguments: Argument) -> int:
     """Call the kernel by number (syscall(2)), for calls that old C libraries do not wrap.
 
     Integers are passed as C longs: a plain Python int would be cut to 32 bits.

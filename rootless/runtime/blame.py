@@ -81,7 +81,7 @@ def _exec(name: str, number: int, record: ContainerRecord) -> CommandError:
 
 def _source(failed: StepFailed) -> RlError:
     if failed.errno == errno.ENOENT:
-        return RlError(f"invalid mount config for type \"bind\": bind source path does not exist: {failed.subject}")
+        return RlError(f'invalid mount config for type "bind": bind source path does not exist: {failed.subject}')
     return RlError(f"cannot open {failed.subject!r} to mount it: {failed.text}")
 
 

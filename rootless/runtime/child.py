@@ -6,10 +6,11 @@ Read this first: it is the whole of what happens between fork and exec.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from rootless.linux import fd as fds
 from rootless.runtime.kernel import Channel, Kernel
+from rootless.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from rootless.runtime.steps import Step
@@ -39,11 +40,11 @@ def become(plan: SetupPlan, channel: Channel, stdio: tuple[int, int, int], keep:
             os.dup2(source, number)  # inheritable by definition; the sources are above 2
         fds.close_all_but((*channel.descriptors(), *keep))
         os.chdir("/")
-        for index, step in enumerate(plan.outer):
+        for index, step in enumerate(plan.outer):  # noqa: B007  told by the handlers below
             step.apply(kernel)
         _fork(kernel)
         phase = INNER
-        for index, step in enumerate(plan.inner):
+        for index, step in enumerate(plan.inner):  # noqa: B007
             step.apply(kernel)
         kernel.fail(phase, index, 0, "the plan does not end in exec")
     except OSError as e:

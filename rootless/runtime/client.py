@@ -5,15 +5,14 @@ No flag is changed on the caller's own descriptors: O_NONBLOCK would reach the s
 
 from __future__ import annotations
 
+import _signal
+import _socket
 import array
 import errno
 import os
 import select
 from collections.abc import Callable
-from typing import Final
-
-import _signal
-import _socket
+from typing import TYPE_CHECKING, Final
 
 from rootless.errors import RlError
 from rootless.runtime import control
@@ -22,12 +21,30 @@ from rootless.runtime.streams import enlarge
 from rootless.tty import console
 from rootless.tty.detach import DetachKeys
 
+if TYPE_CHECKING:
+    from types import FrameType
+
+    Handler = Callable[[int, FrameType | None], object] | int | None
+
 _CHUNK: Final = 1 << 16
 _SPLICE: Final = 1 << 20
 _NOT_PROXIED: Final = frozenset(
     (_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGURG, _signal.SIGPIPE, _signal.SIGWINCH)
-) | {_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU, _signal.SIGCONT, _signal.SIGSEGV, _signal.SIGBUS,
-     _signal.SIGFPE, _signal.SIGILL, _signal.SIGABRT, _signal.SIGTRAP, _signal.SIGSYS, 32, 33}
+) | {
+    _signal.SIGTSTP,
+    _signal.SIGTTIN,
+    _signal.SIGTTOU,
+    _signal.SIGCONT,
+    _signal.SIGSEGV,
+    _signal.SIGBUS,
+    _signal.SIGFPE,
+    _signal.SIGILL,
+    _signal.SIGABRT,
+    _signal.SIGTRAP,
+    _signal.SIGSYS,
+    32,
+    33,
+}
 _FORCE_AFTER: Final = 3
 
 
@@ -173,11 +190,11 @@ class Session:
             os.close(wake_read)
             os.close(wake_write)
 
-    def _catch(self) -> list[tuple[int, object]]:
-        numbers = [_signal.SIGWINCH, _signal.SIGCONT] if self._tty else []
+    def _catch(self) -> list[tuple[int, Handler]]:
+        numbers: list[int] = [_signal.SIGWINCH, _signal.SIGCONT] if self._tty else []
         if self._sig_proxy:
             numbers += [n for n in range(1, 65) if n not in _NOT_PROXIED]
-        caught = []
+        caught: list[tuple[int, Handler]] = []
         for number in numbers:
             if _signal.getsignal(number) == _signal.SIG_IGN:
                 continue  # nohup ignores SIGHUP, and so do we

@@ -5,14 +5,13 @@ The socket lies in the container's directory, which only its owner can enter.
 
 from __future__ import annotations
 
+import _socket
 import array
 import json
 import os
 import struct
 from collections.abc import Sequence
 from typing import Any, Final
-
-import _socket
 
 from rootless import errors
 from rootless.errors import RlError
@@ -126,7 +125,7 @@ def listen(directory: str) -> _socket.socket:
 
 def accept(sock: _socket.socket) -> Connection:
     """Take a client in; the connection does not block the monitor on reading."""
-    fd, _address = sock._accept()
+    fd, _address = sock._accept()  # noqa: SLF001  what socket.accept calls; the module socket is slow
     os.set_inheritable(fd, False)
     return Connection(_socket.socket(fileno=fd))
 

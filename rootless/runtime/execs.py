@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
 from typing import TYPE_CHECKING
-
-import _socket
 
 from rootless.runtime import blame, control, launch, plan
 from rootless.runtime.control import Connection, Message
@@ -37,14 +36,14 @@ class Execs:
         self._prepared = prepared
         self._running: list[_Exec] = []
 
-    def start(self, client: Connection, message: Message, received: list[int], container: int) -> None:
+    def start(self, client: Connection, message: Message, received: list[int], namespaces: tuple[int, ...]) -> None:
         """Fork a command; the client hears ``started`` or ``error``, and ``exit`` at its end.
 
         ``received``: standard input, output and error; or with a terminal one socket that takes
         its master; or nothing for a detached command.
         """
         joining = plan.Joining(
-            pidfd=container,
+            namespaces=namespaces,
             arguments=tuple(message["arguments"]),
             environment=tuple(message["environment"]),
             cwd=message["cwd"],
@@ -60,10 +59,11 @@ class Execs:
             terminal = _socket.socket(fileno=received.pop())
         stdio = tuple(received) if len(received) == 3 else (null, null, null)
         try:
-            pending = launch.fork(steps, (stdio[0], stdio[1], stdio[2]), keep=(container,), terminal=terminal)
+            pending = launch.fork(steps, (stdio[0], stdio[1], stdio[2]), keep=namespaces, terminal=terminal)
         finally:
             for fd in {null, *received}:
                 os.close(fd)
+        pending.namespaces.close()
         running = _Exec(client, steps, pending)
         self._running.append(running)
         self._reactor.watch(pending.status, IN, lambda: self._status(running))

@@ -6,20 +6,20 @@ that makes set-up quick and lets one network join several containers.
 
 from __future__ import annotations
 
+import _signal
 import errno
 import fcntl
 import json
 import os
-from typing import NamedTuple, NoReturn
-
-import _signal
+from typing import NoReturn
 
 from idmap import apply
 from idmap.plan import HELPERS, ONE, HolderPlan, HostIds
 from rootless.errors import HostUnsupported
-from rootless.linux import fd as fds
 from rootless.linux import caps, fsid, ns, pidfd, prctl
+from rootless.linux import fd as fds
 from rootless.runtime import diagnose
+from rootless.tuples import NamedTuple
 
 
 class Holder(NamedTuple):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import _signal
 import os
 from typing import TYPE_CHECKING
-
-import _signal
 
 from rootless.linux import fd as fds
 from rootless.linux import prctl

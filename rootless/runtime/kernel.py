@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import _signal
+import _socket
 import array
 import errno
 import os
 import stat
 import struct
 from typing import NoReturn
-
-import _signal
-import _socket
 
 from rootless.linux import fd as fds
 from rootless.linux import mount
@@ -42,7 +41,7 @@ class Channel:
     """The child's ends of its pipes and sockets to the launcher.
 
     ``status``: close-on-exec pipe for notes and failure; empty and closed means that exec happened.
-    ``maps``: a socket for the maps handshake. ``alive``: read end of a pipe that the monitor holds.
+    ``maps``: a socket for the maps handshake, and then for the namespaces. ``alive``: read end of a pipe that the monitor holds.
     ``terminal``: a socket that takes the master of a terminal, or -1.
     """
 
@@ -144,8 +143,15 @@ class Kernel:
         os.write(self.channel.maps, b"u")
         if os.read(self.channel.maps, 1) != b"m":
             raise ConnectionAbortedError(errno.ECONNABORTED, "the launcher wrote no id maps")
-        os.close(self.channel.maps)
+
+    def send_namespaces(self, namespaces: list[int]) -> None:
+        """Send descriptors to the launcher, which takes them once exec was reached (unix(7), SCM_RIGHTS)."""
+        sock = _socket.socket(fileno=self.channel.maps)
+        sock.sendmsg([b"n"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", namespaces))])
+        sock.close()
         self.channel.maps = -1
+        for fd in namespaces:
+            os.close(fd)
 
     def wait_for_outer(self) -> None:
         """Wait until the process that forked this one has ended, so that the monitor is the parent."""

@@ -6,15 +6,15 @@ made (the holder's), with all capabilities there.
 
 from __future__ import annotations
 
+import _socket
 import array
 import os
-from typing import TYPE_CHECKING, NamedTuple
-
-import _socket
+from typing import TYPE_CHECKING
 
 from rootless.linux import pidfd
 from rootless.runtime import child
 from rootless.runtime.kernel import Channel
+from rootless.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from idmap.ranges import UserMap
@@ -33,12 +33,16 @@ class StepFailed(Exception):
 
 
 class Pending(NamedTuple):
-    """A child under way: ``status`` becomes readable and ends when it has failed or reached exec."""
+    """A child under way: ``status`` becomes readable and ends when it has failed or reached exec.
+
+    ``namespaces``: where its ``SendNamespaces`` step sends them.
+    """
 
     pid: int
     status: int
     alive: int
     terminal: _socket.socket | None
+    namespaces: _socket.socket
 
 
 class Outcome(NamedTuple):
@@ -84,8 +88,7 @@ def fork(
         far_terminal.close()
     if maps is not None:
         _give_maps(near, pid, maps)
-    near.close()
-    return Pending(pid, status_read, alive_write, near_end)
+    return Pending(pid, status_read, alive_write, near_end, near)
 
 
 def _give_maps(near: _socket.socket, pid: int, maps: UserMap) -> None:
@@ -130,16 +133,31 @@ def parse(data: bytes, wait_status: int) -> Outcome:
 
 
 def receive_terminal(near: _socket.socket) -> int:
-    """Return the master that the ``Terminal`` step sent (unix(7), SCM_RIGHTS)."""
-    size = array.array("i").itemsize
-    data, ancillary, _, _ = near.recvmsg(1, _socket.CMSG_SPACE(size))
-    near.close()
-    if not data or not ancillary:
+    """Return the master that the ``Terminal`` step sent.
+
+    Raises:
+        ConnectionAbortedError: the child ended before.
+    """
+    received = _receive(near, 1)
+    if not received:
         raise ConnectionAbortedError("the container sent no terminal")
-    received = array.array("i")
-    received.frombytes(ancillary[0][2][:size])
-    os.set_inheritable(received[0], False)
     return received[0]
+
+
+def receive_namespaces(near: _socket.socket) -> tuple[int, ...]:
+    """Return what the ``SendNamespaces`` step of a child that has reached exec sent, in its order."""
+    return _receive(near, 16)
+
+
+def _receive(near: _socket.socket, most: int) -> tuple[int, ...]:
+    """Take descriptors from a socket and close it (unix(7), SCM_RIGHTS)."""
+    received = array.array("i")
+    space = _socket.CMSG_SPACE(received.itemsize * most)
+    _, ancillary, _, _ = near.recvmsg(1, space, _socket.MSG_CMSG_CLOEXEC)
+    near.close()
+    for _level, _kind, payload in ancillary:
+        received.frombytes(payload[: len(payload) - len(payload) % received.itemsize])
+    return tuple(received)
 
 
 def reap(pid: int) -> int:

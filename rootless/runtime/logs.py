@@ -13,9 +13,9 @@ import select
 import struct
 import time
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
-from rootless.linux import inotify
+from rootless.tuples import NamedTuple
 
 STDOUT: Final = 1
 STDERR: Final = 2
@@ -157,6 +157,8 @@ def follow(directory: str, *, ended: Callable[[], bool], wake: int) -> Iterator[
 
     ``wake``: a descriptor that becomes readable when the writer ends (its pidfd), or -1.
     """
+    from rootless.linux import inotify  # not for the monitor, which only writes
+
     with inotify.Watch(directory, inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_TO) as watch:
         poll = select.poll()
         poll.register(watch.fd, select.POLLIN)

@@ -6,6 +6,8 @@ socket, forks what ``exec`` asks for, and leaves when the container has ended. O
 
 from __future__ import annotations
 
+import _signal
+import _socket
 import errno
 import fcntl
 import gc
@@ -13,11 +15,8 @@ import os
 import struct
 import termios
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
-
-import _signal
-import _socket
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 from rootless.container import state as states
 from rootless.container.record import ContainerRecord
@@ -26,17 +25,20 @@ from rootless.container.state import ContainerState
 from rootless.errors import Conflict, RlError
 from rootless.linux import fd as fds
 from rootless.linux import pidfd, prctl
-from rootless.runtime import blame, control, launch, logs, plan
+from rootless.runtime import control, launch, logs, plan
 from rootless.runtime.control import Connection, Message
-from rootless.runtime.execs import Execs
 from rootless.runtime.reactor import IN, Reactor
 from rootless.runtime.streams import Input, Output, enlarge
+from rootless.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from idmap.ranges import UserMap
+    from rootless.runtime.execs import Execs
 
 #: Seconds that clients which do not lead get to read the rest of the output of a container that has ended.
 _GRACE = 10.0
+#: Seconds after which a container counts as one that stays, and what its monitor may need later is loaded.
+_SETTLED = 1.0
 
 
 class Prepared(NamedTuple):
@@ -159,11 +161,12 @@ class Monitor:
         self._terminal = -1
         self._clients: dict[int, Connection] = {}
         self._waiting: list[Connection] = []
-        self._execs = Execs(self._reactor, prepared)
+        self._execs: Execs | None = None
         self._exit_code: int | None = None
         self._done = False
         self._child = 0
         self._child_fd = -1
+        self._namespaces: tuple[int, ...] = ()
         self._alive = -1
         self._first = client
         self._ends = ends
@@ -183,6 +186,8 @@ class Monitor:
         self._send(self._first, {"event": "started", "pid": self._child, "notes": list(self.state.notes)})
         self._waiting.append(self._first)
         self._reactor.watch(self._listener.fileno(), IN, self._welcome)
+        # A container that stays may outlive the installed version that this code is of.
+        self._reactor.at(_SETTLED, self._get_execs)
         while not self._done:
             self._reactor.turn()
         self._finish()
@@ -199,8 +204,11 @@ class Monitor:
         if outcome.failure is not None:
             if outcome.pid:
                 launch.reap(outcome.pid)
+            from rootless.runtime import blame
+
             raise blame.start(steps, outcome.failure, record)
         self._alive = pending.alive
+        self._namespaces = launch.receive_namespaces(pending.namespaces)
         self._child = outcome.pid
         self._child_fd = launch.watch(self._child)
         for fd in prepared.keep:
@@ -288,12 +296,13 @@ class Monitor:
             self._reactor.forget(client.fileno())
             if client in self._waiting:
                 self._waiting.remove(client)
-            self._execs.forget(client)
+            if self._execs is not None:
+                self._execs.forget(client)
             client.close()
 
-    def _send(self, client: Connection, message: Message) -> None:
+    def _send(self, client: Connection, message: Message, fds: Sequence[int] = ()) -> None:
         try:
-            client.send(message)
+            client.send(message, fds)
         except OSError as e:
             if e.errno not in (errno.EPIPE, errno.ECONNRESET):
                 raise
@@ -304,8 +313,9 @@ class Monitor:
             case "attach":
                 ends = iter(received)
                 wanted = message["streams"]
-                self._attach(ClientEnds(*(next(ends) if name in wanted else -1 for name in ClientEnds._fields)),
-                             leads=False)
+                self._attach(
+                    ClientEnds(*(next(ends) if name in wanted else -1 for name in ClientEnds._fields)), leads=False
+                )
                 self._waiting.append(client)
                 self._send(client, {"event": "attached"})
             case "wait":
@@ -326,9 +336,20 @@ class Monitor:
             case "exec":
                 if self._exit_code is not None:
                     raise Conflict(f"container {self._record.id} is not running")
-                self._execs.start(client, message, received, self._child_fd)
+                self._get_execs().start(client, message, received, self._namespaces)
+            case "network":
+                kinds = plan.joined(self._prepared.spec)
+                shared = [fd for name, fd in zip(kinds, self._namespaces, strict=True) if name == "net"]
+                self._send(client, {"event": "network"}, shared)
             case other:
                 raise RlError(f"unknown request {other!r}")
+
+    def _get_execs(self) -> Execs:
+        if self._execs is None:
+            from rootless.runtime.execs import Execs
+
+            self._execs = Execs(self._reactor, self._prepared)
+        return self._execs
 
     def _signal(self, number: int) -> None:
         if self._exit_code is None:
@@ -389,7 +410,7 @@ class Monitor:
             pass
         if self._record.auto_remove:
             self._prepared.forget()
-        self._execs.end()
+        if self._execs is not None:
+            self._execs.end()
         for client in self._waiting.copy():
             self._send(client, {"event": "exit", "code": self._exit_code})
-

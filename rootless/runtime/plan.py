@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from rootless.container.spec import MountSpec, Process, Spec
 from rootless.isolation import capabilities, devices
 from rootless.linux import caps, mount, ns, rlimit
 from rootless.runtime import steps
 from rootless.runtime.child import SetupPlan
+from rootless.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from fs.snapshot.driver import Driver, Rootfs
@@ -36,6 +37,16 @@ _NAMESPACES: Final = {
     "uts": ns.CLONE_NEWUTS,
     "cgroup": ns.CLONE_NEWCGROUP,
 }
+#: All kinds with their names in /proc/PID/ns, in the order in which they are entered.
+_JOINED: Final = (
+    ("user", "user"),
+    ("pid", "pid"),
+    ("network", "net"),
+    ("ipc", "ipc"),
+    ("uts", "uts"),
+    ("cgroup", "cgroup"),
+    ("mount", "mnt"),
+)
 
 
 class Situation(NamedTuple):
@@ -58,6 +69,11 @@ class Situation(NamedTuple):
 def container(spec: Spec, situation: Situation) -> SetupPlan:
     """Return the plan of a new container."""
     return SetupPlan(_outer(spec, situation), (*_filesystem(spec, situation), *_process(spec, situation)))
+
+
+def joined(spec: Spec) -> tuple[str, ...]:
+    """Return the namespaces that make the container, by their names in /proc/PID/ns, the one of users first."""
+    return tuple(name for kind, name in _JOINED if spec.namespace(kind) is not None)
 
 
 def _outer(spec: Spec, situation: Situation) -> tuple[steps.Step, ...]:
@@ -92,6 +108,7 @@ def _key(bind: MountSpec) -> str:
 
 def _filesystem(spec: Spec, situation: Situation) -> tuple[steps.Step, ...]:
     made: list[steps.Step] = [
+        steps.SendNamespaces(joined(spec)),
         steps.Propagation(mount.MS_PRIVATE),
         steps.MountRoot(situation.driver, situation.rootfs),
     ]
@@ -121,7 +138,8 @@ def _mount(entry: MountSpec) -> tuple[steps.Step, ...]:
     step = steps.MountFs(entry.type, entry.destination, flags, data)
     if entry.type == "proc":
         # Under a masked /proc of an outer container a fresh one is refused; the outer one is better than none.
-        return (steps.FirstOf((("proc: fresh", (step,)), ("proc: bound", (steps.BindHost("/proc", entry.destination),)))),)
+        outer = steps.BindHost("/proc", entry.destination)
+        return (steps.FirstOf((("proc: fresh", (step,)), ("proc: bound", (outer,)))),)
     if entry.type == "sysfs":
         bound = steps.BindHost("/sys", entry.destination, attributes)
         return (steps.FirstOf((("sys: fresh", (step,)), ("sys: bound", (bound,)))),)
@@ -151,9 +169,7 @@ def _process(spec: Spec, situation: Situation) -> tuple[steps.Step, ...]:
     else:
         made += (steps.Session(), steps.OwnStdio(process.uid))
     made += _limits(spec, situation.seccomp)
-    made.append(
-        steps.Identity(process.uid, process.gid, process.additional_gids, _keep(process), situation.setgroups)
-    )
+    made.append(steps.Identity(process.uid, process.gid, process.additional_gids, _keep(process), situation.setgroups))
     made += (steps.ChangeDirectory(process.cwd), steps.DieWithMonitor())
     if spec.init:
         from rootless.runtime import init
@@ -181,9 +197,12 @@ def _keep(process: Process) -> int:
 
 
 class Joining(NamedTuple):
-    """What ``rl exec`` starts: where, as whom (``user`` as -u takes it, or None), with which terminal."""
+    """What ``rl exec`` starts: where, as whom (``user`` as -u takes it, or None), with which terminal.
 
-    pidfd: int
+    ``namespaces``: descriptors in the order of ``joined``.
+    """
+
+    namespaces: tuple[int, ...]
     arguments: tuple[str, ...]
     environment: tuple[str, ...]
     cwd: str
@@ -195,9 +214,8 @@ class Joining(NamedTuple):
 def join(spec: Spec, joining: Joining, seccomp: bytes, setgroups: bool) -> SetupPlan:
     """Return the plan of a further command in a running container."""
     process = spec.process
-    flags = 0
-    for kind, flag in (("user", ns.CLONE_NEWUSER), ("mount", ns.CLONE_NEWNS), *_NAMESPACES.items()):
-        flags |= flag if spec.namespace(kind) is not None else 0
+    kinds = (ns.BY_NAME[name] for name in joined(spec))
+    namespaces = tuple(zip(joining.namespaces, kinds, strict=True))
     made: list[steps.Step] = []
     if joining.tty_size is not None:
         made.append(steps.Terminal(process.uid, *joining.tty_size, console=False))
@@ -215,4 +233,4 @@ def join(spec: Spec, joining: Joining, seccomp: bytes, setgroups: bool) -> Setup
         steps.DieWithMonitor(),
         steps.Exec(joining.arguments, joining.environment),
     )
-    return SetupPlan((steps.JoinContainer(joining.pidfd, flags),), tuple(made))
+    return SetupPlan((steps.JoinContainer(namespaces),), tuple(made))

@@ -10,7 +10,7 @@ from typing import Final
 IN: Final = select.POLLIN
 OUT: Final = select.POLLOUT
 
-Handler = Callable[[], None]
+Handler = Callable[[], object]
 
 
 class Reactor:

@@ -12,10 +12,11 @@ import os
 import stat
 import termios
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rootless.container import users
 from rootless.linux import caps, link, mount, ns, prctl, rlimit, seccomp
+from rootless.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from fs.snapshot.driver import Driver, Rootfs
@@ -62,16 +63,28 @@ class JoinNet(NamedTuple):
         ns.setns(self.fd, ns.CLONE_NEWNET)
 
 
-class JoinContainer(NamedTuple):
-    """Enter the namespaces of the container whose process 1 is ``pidfd``, never reachable from inside."""
+class SendNamespaces(NamedTuple):
+    """Send the own namespaces out, by their names in /proc/PID/ns, for those who join later.
 
-    pidfd: int
-    flags: int
+    Nobody else may open them: this process is not dumpable, and process 1 may stay so (namespaces(7)).
+    """
+
+    names: tuple[str, ...]
+
+    def apply(self, kernel: Kernel) -> None:
+        kernel.send_namespaces([os.open(f"/proc/self/ns/{n}", os.O_RDONLY | os.O_CLOEXEC) for n in self.names])
+
+
+class JoinContainer(NamedTuple):
+    """Enter the namespaces of a container, never reachable from inside: (descriptor, kind) each, user first."""
+
+    namespaces: tuple[tuple[int, int], ...]
 
     def apply(self, kernel: Kernel) -> None:
         # Before entering: from then on the container could look at this process, which is the interpreter.
         prctl.prctl(prctl.PR_SET_DUMPABLE, 0)
-        ns.setns(self.pidfd, self.flags)
+        for fd, kind in self.namespaces:
+            ns.setns(fd, kind)
         os.chdir("/")
         kernel.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -493,7 +506,7 @@ class Exec(NamedTuple):
         kernel.restore_signals()
         if "/" in name:
             os.execve(name, self.arguments, environment)
-        worst = errno.ENOENT
+        worst: int = errno.ENOENT
         for directory in environment.get("PATH", "/bin:/usr/bin").split(":"):
             path = f"{directory or '.'}/{name}"
             try:
@@ -502,7 +515,7 @@ class Exec(NamedTuple):
                 os.execve(path, self.arguments, environment)
             except OSError as e:
                 if e.errno not in (errno.ENOENT, errno.ENOTDIR):
-                    worst = e.errno
+                    worst = e.errno or errno.EIO
                     if worst != errno.EACCES:
                         break
         raise OSError(worst, os.strerror(worst), name)
