@@ -50,13 +50,11 @@ class Surroundings(NamedTuple):
     """What is known of the container besides the request and the image.
 
     ``files``: (path in the container, file on the host) to bind, as /etc/hosts.
-    ``network``: none, host, or container (joined); ``network_path`` names the namespace joined.
+    ``network``: none, host, or ``container:ID``, whose namespace is joined.
     """
 
-    id: str
     hostname: str
     network: str
-    network_path: str
     files: tuple[tuple[str, str], ...]
     uid_mappings: tuple[tuple[int, int, int], ...]
     gid_mappings: tuple[tuple[int, int, int], ...]
@@ -142,7 +140,7 @@ def _namespaces(around: Surroundings) -> tuple[Namespace, ...]:
     made = tuple(Namespace(kind) for kind in kinds)
     if around.network == "host":
         return made
-    return (*made, Namespace("network", around.network_path))
+    return (*made, Namespace("network", around.network if around.network != "none" else ""))
 
 
 def _system_mounts(request: RunRequest, around: Surroundings) -> tuple[MountSpec, ...]:

@@ -35,7 +35,6 @@ class ContainerRecord(NamedTuple):
     image: str
     image_id: str
     command: tuple[str, ...]
-    manifest: str
     layer_keys: tuple[str, ...]
     rootfs: RootfsRecord
     uid_map: str

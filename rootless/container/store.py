@@ -9,6 +9,17 @@ from rootless.errors import Conflict, NotFound, RlError
 from rootless.paths import Paths
 
 
+def check_free(paths: Paths, name: str) -> None:
+    """Say early that a name is taken; only ``take_name`` makes sure.
+
+    Raises:
+        Conflict: a container has it.
+    """
+    owner, _ = _read_name(f"{paths.names}/{name}")
+    if owner is not None and os.path.isdir(f"{paths.containers}/{owner}"):
+        raise _taken(name, owner)
+
+
 def take_name(paths: Paths, wanted: str | None, id_: str) -> str:
     """Take a name for a container about to be published; return it.
 
@@ -58,11 +69,7 @@ def _take(paths: Paths, name: str, id_: str) -> None:
         if owner is None:
             continue
         if os.path.isdir(f"{paths.containers}/{owner}") or _is_running(taker):
-            raise Conflict(
-                f'Conflict. The container name "/{name}" is already in use by container "{owner}". '
-                "You have to remove (or rename) that container to be able to reuse that name.",
-                hint=f"rl rm {name}, or choose another --name",
-            )
+            raise _taken(name, owner)
         # A stale link is moved aside by its exact text's finder; a racing finder sees it gone.
         stale = f"{path}.stale.{os.getpid()}"
         try:
@@ -71,6 +78,14 @@ def _take(paths: Paths, name: str, id_: str) -> None:
             continue
         os.unlink(stale)
     raise Conflict(f'Conflict. The container name "/{name}" is being taken by another command.')
+
+
+def _taken(name: str, owner: str) -> Conflict:
+    return Conflict(
+        f'Conflict. The container name "/{name}" is already in use by container "{owner}". '
+        "You have to remove (or rename) that container to be able to reuse that name.",
+        hint=f"rl rm {name}, or choose another --name",
+    )
 
 
 def _read_name(path: str) -> tuple[str | None, int]:

@@ -99,14 +99,14 @@ def _connect(directory: str, name: str, doing: str = "") -> Connection:
 
 def start(names: tuple[str, ...], *, attach: bool, interactive: bool, detach_keys: str) -> int:
     """Start containers; with ``attach`` or ``interactive`` the one given is connected and its exit code returned."""
-    from rootless.engine import starting
+    from rootless.engine import create, starting
     from rootless.runtime.client import Detached
     from rootless.tty import console
 
     where = paths.find()
     paths.ensure_private(where.runtime)
     for name in names:
-        created = starting.load(where, store.find(where, name))
+        created = create.load(where, store.find(where, name))
         if interactive and created.record.tty and not os.isatty(0):
             raise NotATerminal("the input device is not a TTY")
         now = state.current(created.directory)
@@ -205,7 +205,7 @@ def remove(name: str, *, force: bool, volumes: bool) -> None:
         Conflict: it is running, and ``force`` was not given.
     """
     from fs import staging
-    from rootless.engine import starting
+    from rootless.engine import create, starting
 
     where, directory, now = _found(name)
     if now.status == state.RUNNING:
@@ -222,7 +222,7 @@ def remove(name: str, *, force: bool, volumes: bool) -> None:
         except (Conflict, NotFound):
             pass  # it ended by itself
     try:
-        created = starting.load(where, os.path.basename(directory))
+        created = create.load(where, os.path.basename(directory))
         with starting.Startable(created), staging.new(where.tmp, starting.remove_tree(created)) as stage:
             store.withdraw(where, created.record.id, created.record.name, f"{stage}/{created.record.id}")
         staging.sweep(where.tmp, starting.remove_tree(created))

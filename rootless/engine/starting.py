@@ -7,10 +7,8 @@ import os
 from collections.abc import Callable
 
 from fs import remove, staging
-from fs.snapshot import choose
-from fs.snapshot.driver import Rootfs
 from idmap.plan import ONE
-from rootless.container import record, spec, state, store
+from rootless.container import state, store
 from rootless.container.record import ContainerRecord
 from rootless.engine import ids as engine_ids
 from rootless.engine.create import Created
@@ -33,15 +31,6 @@ class Attachment(NamedTuple):
     output: bool = False
     sig_proxy: bool = True
     detach_keys: str = "ctrl-p,ctrl-q"
-
-
-def load(paths: Paths, id_: str) -> Created:
-    """Read a container back from its bundle."""
-    directory = store.directory(paths, id_)
-    note = record.load(directory)
-    ids = engine_ids.recorded(note.uid_map, note.gid_map, note.holder_uid_map, note.holder_gid_map)
-    rootfs = Rootfs(*note.rootfs)
-    return Created(paths, note, spec.load(directory), ids, choose.load(rootfs.driver), rootfs)
 
 
 def start(created: Created, attachment: Attachment, tty_size: tuple[int, int] | None = None) -> int:

@@ -125,7 +125,7 @@ def listen(directory: str) -> _socket.socket:
 
 def accept(sock: _socket.socket) -> Connection:
     """Take a client in; the connection does not block the monitor on reading."""
-    fd, _address = sock._accept()  # noqa: SLF001  what socket.accept calls; the module socket is slow
+    fd, _address = sock._accept()  # type: ignore[attr-defined]  # noqa: SLF001  socket.accept calls it
     os.set_inheritable(fd, False)
     return Connection(_socket.socket(fileno=fd))
 
