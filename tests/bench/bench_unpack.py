@@ -120,8 +120,11 @@ def _put(blobs: str, kind: str, document: dict[str, object]) -> dict[str, object
 
 
 def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with open(path, "rb", buffering=0) as file:
+        reader = streams.HashingReader(file)
+        while reader.read(streams.CHUNK):
+            pass
+        return reader.hexdigest()
 
 
 def unpack(archive: str, where: str, *, hashed: bool) -> None:
