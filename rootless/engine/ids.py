@@ -8,6 +8,7 @@ from idmap import detect
 from idmap import plan as idplan
 from idmap.plan import ContainerPlan, HolderPlan, HostIds
 from idmap.ranges import IdMap, UserMap
+from rootless import log
 from rootless.paths import Paths
 from rootless.runtime import holder as holders
 from rootless.runtime.holder import Holder
@@ -77,7 +78,10 @@ def hold(paths: Paths, ids: Ids) -> Holder | None:
     """Return the holder, started if need be; None where the container shares the host's user namespace."""
     if not ids.container.user_namespace:
         return None
-    return holders.ensure(paths.runtime, ids.host, ids.held)
+    found = holders.ensure(paths.runtime, ids.host, ids.held)
+    if found.is_new and ids.held.note:
+        log.say(ids.held.note)  # once until the next boot; `rl info` and -v say it again
+    return found
 
 
 class Entry:

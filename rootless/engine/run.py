@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 
+from rootless import log
 from rootless.container.request import RunRequest
 from rootless.engine import starting
 from rootless.engine.create import Created
@@ -64,9 +64,10 @@ def _tell(request: RunRequest, created: Created) -> None:
     if request.verbose:
         notes.append(f"storage: {created.rootfs.driver}")
         notes.append(f"ids: {created.ids.container.on_host.uids!r}")
+    if request.verbose or (request.tty and request.interactive):
         notes += created.record.notes
     for note in notes:
-        sys.stderr.write(f"rl: {note}\n")
+        log.say(note)
 
 
 def _dry_run(request: RunRequest) -> int:
