@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from fs.trouble import explain
 from rootless.container import state as states
 from rootless.container.record import ContainerRecord
 from rootless.container.spec import Spec
@@ -90,7 +91,7 @@ def _main(prepared: Prepared, client: Connection, ends: ClientEnds) -> NoReturn:
         Monitor(prepared, client, ends).run()
         code = 0
     except BaseException as e:
-        _last_words(prepared.directory, e)
+        _last_words(prepared.directory, client, e)
     finally:
         os._exit(code)
 
@@ -112,12 +113,29 @@ def _become_daemon(keep: tuple[int, ...]) -> None:
     prctl.prctl(prctl.PR_SET_CHILD_SUBREAPER, 1)
 
 
-def _last_words(directory: str, error: BaseException) -> None:
-    """Keep a failure of the monitor itself where ``rl logs`` and a bug report can find it."""
+def _last_words(directory: str, client: Connection, error: BaseException) -> None:
+    """Keep a failure of the monitor itself where a bug report can find it, and tell whoever started it."""
     import traceback
 
-    with open(f"{directory}/monitor.err", "a") as file:
-        file.write("".join(traceback.format_exception(error)))
+    path = f"{directory}/monitor.err"
+    told = RlError(f"the container's monitor failed: {type(error).__name__}: {error}", hint=f"see {path}")
+    try:
+        with open(path, "a") as file:
+            file.write("".join(traceback.format_exception(error)))
+    except OSError:
+        told = explain(error if isinstance(error, OSError) else OSError(errno.EIO, str(error)), directory)
+    try:
+        client.send(control.describe(told))
+    except OSError:
+        return  # nobody is there any more
+
+
+def _start_time(pid: int) -> int:
+    """Return the start time of a child, 0 where it has ended before we looked; then nobody will ask for it."""
+    try:
+        return pidfd.start_time(pid)
+    except ProcessLookupError:
+        return 0
 
 
 class Stdio:
@@ -155,7 +173,6 @@ class Monitor:
         self._directory = prepared.directory
         self._record = prepared.record
         self._reactor = Reactor()
-        self._log = logs.LogWriter(f"{self._directory}/log")
         self._outputs: dict[int, Output] = {}
         self._input: Input | None = None
         self._terminal = -1
@@ -174,13 +191,17 @@ class Monitor:
 
     def run(self) -> None:
         """Start the container and stay until it has ended and every leading client has its output."""
-        self._listener = control.listen(self._directory)
-        stdio = Stdio(self._record, self._prepared.owner)
-        self._prepared.enter()
         try:
+            self._log = logs.LogWriter(f"{self._directory}/log")
+            self._listener = control.listen(self._directory)
+            stdio = Stdio(self._record, self._prepared.owner)
+            self._prepared.enter()
             self._start(stdio)
         except RlError as e:
-            self._report_failure(e)
+            self._abandon(e)
+            return
+        except OSError as e:
+            self._abandon(explain(e, self._directory))
             return
         self._accept(self._first)
         self._send(self._first, {"event": "started", "pid": self._child, "notes": list(self.state.notes)})
@@ -219,7 +240,7 @@ class Monitor:
         self.state = ContainerState(
             status=states.RUNNING,
             pid=self._child,
-            pid_start=pidfd.start_time(self._child),
+            pid_start=_start_time(self._child),
             monitor=os.getpid(),
             monitor_start=pidfd.start_time(os.getpid()),
             host=os.uname().nodename,
@@ -258,12 +279,18 @@ class Monitor:
             else:
                 os.close(ends.stdin)
 
-    def _report_failure(self, error: RlError) -> None:
-        state = states.load(self._directory)
-        states.save(self._directory, state._replace(exit_code=error.exit_code, error=error.message))
-        if self._record.auto_remove:
-            self._prepared.forget()
-        self._send(self._first, control.describe(error))
+    def _abandon(self, error: RlError) -> None:
+        """End a start that failed: nothing of it runs on, and the client hears why."""
+        if self._child:
+            pidfd.send_signal(self._child_fd, _signal.SIGKILL)
+            launch.reap(self._child)
+        try:
+            self.state = states.load(self._directory)._replace(exit_code=error.exit_code, error=error.message)
+            self._save_state()
+            if self._record.auto_remove:
+                self._prepared.forget()
+        finally:
+            self._send(self._first, control.describe(error))
 
     # ---- clients
 
