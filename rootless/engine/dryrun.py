@@ -13,7 +13,7 @@ from rootless.engine.drafts import Draft
 from rootless.isolation import capabilities
 from rootless.isolation.seccomp import cache
 from rootless.runtime import plan
-from rootless.runtime.steps import Step
+from rootless.runtime.steps.step import Step
 
 
 def show(request: RunRequest) -> int:

@@ -19,7 +19,7 @@ from rootless.isolation.seccomp import cache
 from rootless.paths import Paths
 from rootless.runtime import client, control, holder, monitor, plan
 from rootless.runtime.control import Connection
-from rootless.runtime.monitor import ClientEnds, Prepared
+from rootless.runtime.prepared import ClientEnds, Prepared
 from rootless.tty import detach
 from rootless.tuples import NamedTuple
 

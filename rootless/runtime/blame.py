@@ -7,31 +7,33 @@ import os
 
 from rootless.container.record import ContainerRecord
 from rootless.errors import CommandError, CommandNotExecutable, CommandNotFound, HostUnsupported, RlError, UsageError
-from rootless.runtime import diagnose, steps
+from rootless.runtime import diagnose
 from rootless.runtime.child import OUTER, SetupPlan
 from rootless.runtime.launch import StepFailed
+from rootless.runtime.steps import command, mounts, namespaces
+from rootless.runtime.steps.step import Step
 
 
 def start(plan: SetupPlan, failed: StepFailed, record: ContainerRecord) -> RlError:
     """Explain why a container did not start."""
     step = _step(plan, failed)
     match step:
-        case steps.Exec():
+        case command.Exec():
             return _exec(step.arguments[0], failed.errno, record)
-        case steps.ChangeDirectory():
+        case command.ChangeDirectory():
             return CommandNotExecutable(
                 f"cannot enter the working directory {step.path!r}: {failed.text}",
                 hint="choose another with -w, or -u to be a user who may",
             )
-        case steps.Unshare() if failed.phase == OUTER:
+        case namespaces.Unshare() if failed.phase == OUTER:
             return diagnose.no_user_namespace(failed.errno)
-        case steps.OpenSources():
+        case namespaces.OpenSources():
             return _source(failed)
-        case steps.Bind() | steps.MountFs() | steps.MakeDirectory() | steps.Symlink():
+        case mounts.Bind() | mounts.MountFs() | mounts.MakeDirectory() | mounts.Symlink():
             return _mount(step, failed)
-        case steps.Identity():
+        case command.Identity():
             return _identity(step.uid, step.gid, failed, record)
-        case steps.Sysctl():
+        case namespaces.Sysctl():
             return RlError(f"cannot set the sysctl {failed.subject}: {failed.text}")
         case None:
             return RlError(failed.text, hint="try again; if it stays so, this is a fault of rl: please report it")
@@ -41,16 +43,16 @@ def start(plan: SetupPlan, failed: StepFailed, record: ContainerRecord) -> RlErr
 def execution(plan: SetupPlan, failed: StepFailed, record: ContainerRecord) -> RlError:
     """Explain why ``rl exec`` did not start its command."""
     step = _step(plan, failed)
-    if isinstance(step, steps.NamedIdentity):
+    if isinstance(step, command.NamedIdentity):
         if failed.errno == 0:
             return UsageError(failed.text.partition(": ")[2] or failed.text)
         return _identity(-1, -1, failed, record)
-    if isinstance(step, steps.JoinContainer) and failed.errno == errno.ESRCH:
+    if isinstance(step, namespaces.JoinContainer) and failed.errno == errno.ESRCH:
         return RlError(f"container {record.id} is not running")
     return start(plan, failed, record)
 
 
-def _step(plan: SetupPlan, failed: StepFailed) -> steps.Step | None:
+def _step(plan: SetupPlan, failed: StepFailed) -> Step | None:
     phase = plan.outer if failed.phase == OUTER else plan.inner
     if not failed.text or failed.text.startswith("the child ended"):
         return None
@@ -85,7 +87,7 @@ def _source(failed: StepFailed) -> RlError:
     return RlError(f"cannot open {failed.subject!r} to mount it: {failed.text}")
 
 
-def _mount(step: steps.Step, failed: StepFailed) -> RlError:
+def _mount(step: Step, failed: StepFailed) -> RlError:
     if failed.errno in (errno.ENOTDIR, errno.EISDIR):
         return RlError(
             f"cannot mount on {failed.subject!r}: are you trying to mount a directory onto a file (or vice-versa)?",

@@ -13,7 +13,7 @@ from rootless.runtime.kernel import Channel, Kernel
 from rootless.tuples import NamedTuple
 
 if TYPE_CHECKING:
-    from rootless.runtime.steps import Step
+    from rootless.runtime.steps.step import Step
 
 OUTER, INNER = 0, 1
 

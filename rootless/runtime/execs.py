@@ -13,7 +13,7 @@ from rootless.runtime.reactor import IN, Reactor
 
 if TYPE_CHECKING:
     from rootless.runtime.child import SetupPlan
-    from rootless.runtime.monitor import Prepared
+    from rootless.runtime.prepared import Prepared
 
 
 class _Exec:

@@ -41,7 +41,8 @@ class Channel:
     """The child's ends of its pipes and sockets to the launcher.
 
     ``status``: close-on-exec pipe for notes and failure; empty and closed means that exec happened.
-    ``maps``: a socket for the maps handshake, and then for the namespaces. ``alive``: read end of a pipe that the monitor holds.
+    ``maps``: a socket for the maps handshake, and then for the namespaces.
+    ``alive``: read end of a pipe that the monitor holds.
     ``terminal``: a socket that takes the master of a terminal, or -1.
     """
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 from rootless.container.spec import MountSpec, Process, Spec
 from rootless.isolation import capabilities, devices
 from rootless.linux import caps, mount, ns, rlimit
-from rootless.runtime import steps
 from rootless.runtime.child import SetupPlan
+from rootless.runtime.steps import command, mounts, namespaces
+from rootless.runtime.steps.step import FirstOf, Step
 from rootless.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -76,23 +77,23 @@ def joined(spec: Spec) -> tuple[str, ...]:
     return tuple(name for kind, name in _JOINED if spec.namespace(kind) is not None)
 
 
-def _outer(spec: Spec, situation: Situation) -> tuple[steps.Step, ...]:
-    outer: list[steps.Step] = []
+def _outer(spec: Spec, situation: Situation) -> tuple[Step, ...]:
+    outer: list[Step] = []
     if situation.net_fd >= 0:
-        outer.append(steps.JoinNet(situation.net_fd))
+        outer.append(namespaces.JoinNet(situation.net_fd))
     own_user = spec.namespace("user") is not None
-    outer.append(steps.Unshare(ns.CLONE_NEWNS | (ns.CLONE_NEWUSER if own_user else 0)))
-    outer.append(steps.OpenSources(_sources(spec)))
-    outer.append(steps.OpenRootfs(situation.driver, situation.rootfs))
+    outer.append(namespaces.Unshare(ns.CLONE_NEWNS | (ns.CLONE_NEWUSER if own_user else 0)))
+    outer.append(namespaces.OpenSources(_sources(spec)))
+    outer.append(namespaces.OpenRootfs(situation.driver, situation.rootfs))
     if own_user:
-        outer.append(steps.AwaitMaps())
-        outer.append(steps.BecomeRoot(*situation.inner_root, situation.setgroups))
+        outer.append(namespaces.AwaitMaps())
+        outer.append(namespaces.BecomeRoot(*situation.inner_root, situation.setgroups))
     flags = 0
     for kind, flag in _NAMESPACES.items():
         namespace = spec.namespace(kind)
         if namespace is not None and not namespace.path:
             flags |= flag
-    outer.append(steps.Unshare(flags))
+    outer.append(namespaces.Unshare(flags))
     return tuple(outer)
 
 
@@ -106,46 +107,46 @@ def _key(bind: MountSpec) -> str:
     return f"bind {bind.destination}"
 
 
-def _filesystem(spec: Spec, situation: Situation) -> tuple[steps.Step, ...]:
-    made: list[steps.Step] = [
-        steps.SendNamespaces(joined(spec)),
-        steps.Propagation(mount.MS_PRIVATE),
-        steps.MountRoot(situation.driver, situation.rootfs),
+def _filesystem(spec: Spec, situation: Situation) -> tuple[Step, ...]:
+    made: list[Step] = [
+        namespaces.SendNamespaces(joined(spec)),
+        mounts.Propagation(mount.MS_PRIVATE),
+        mounts.MountRoot(situation.driver, situation.rootfs),
     ]
     for entry in spec.mounts:
         made += _mount(entry)
         if entry.destination == "/dev":
-            made += [steps.Bind(device.path, device.path, recursive=False) for device in devices.DEVICES]
-            made += [steps.Symlink(link.target, link.path) for link in devices.SYMLINKS]
+            made += [mounts.Bind(device.path, device.path, recursive=False) for device in devices.DEVICES]
+            made += [mounts.Symlink(link.target, link.path) for link in devices.SYMLINKS]
     network = spec.namespace("network")
     if network is not None and not network.path:
-        made.append(steps.LoopbackUp())
+        made.append(namespaces.LoopbackUp())
     if spec.namespace("uts") is not None:
-        made.append(steps.Hostname(spec.hostname))
-    made += [steps.Mask(path) for path in spec.masked_paths]
-    made.append(steps.MakeDirectory(spec.process.cwd))
-    made += [steps.MakeReadonly(path) for path in spec.readonly_paths]
+        made.append(namespaces.Hostname(spec.hostname))
+    made += [mounts.Mask(path) for path in spec.masked_paths]
+    made.append(mounts.MakeDirectory(spec.process.cwd))
+    made += [mounts.MakeReadonly(path) for path in spec.readonly_paths]
     if spec.root_readonly:
-        made.append(steps.RestrictRoot())
-    made.append(steps.PivotRoot())
+        made.append(mounts.RestrictRoot())
+    made.append(mounts.PivotRoot())
     return tuple(made)
 
 
-def _mount(entry: MountSpec) -> tuple[steps.Step, ...]:
+def _mount(entry: MountSpec) -> tuple[Step, ...]:
     flags, attributes, data = options(entry.options)
     if entry.type == "bind":
-        return (steps.Bind(_key(entry), entry.destination, attributes),)
-    step = steps.MountFs(entry.type, entry.destination, flags, data)
+        return (mounts.Bind(_key(entry), entry.destination, attributes),)
+    step = mounts.MountFs(entry.type, entry.destination, flags, data)
     if entry.type == "proc":
         # Under a masked /proc of an outer container a fresh one is refused; the outer one is better than none.
-        outer = steps.BindHost("/proc", entry.destination)
-        return (steps.FirstOf((("proc: fresh", (step,)), ("proc: bound", (outer,)))),)
+        outer = mounts.BindHost("/proc", entry.destination)
+        return (FirstOf((("proc: fresh", (step,)), ("proc: bound", (outer,)))),)
     if entry.type == "sysfs":
-        bound = steps.BindHost("/sys", entry.destination, attributes)
-        return (steps.FirstOf((("sys: fresh", (step,)), ("sys: bound", (bound,)))),)
+        bound = mounts.BindHost("/sys", entry.destination, attributes)
+        return (FirstOf((("sys: fresh", (step,)), ("sys: bound", (bound,)))),)
     if entry.type in ("cgroup2", "mqueue"):
         name = entry.destination.rpartition("/")[2]
-        return (steps.FirstOf(((f"{name}: fresh", (step,)), (f"{name}: none", ()))),)
+        return (FirstOf(((f"{name}: fresh", (step,)), (f"{name}: none", ()))),)
     return (step,)
 
 
@@ -161,34 +162,39 @@ def options(words: tuple[str, ...]) -> tuple[int, int, str]:
     return flags, attributes, ",".join(data)
 
 
-def _process(spec: Spec, situation: Situation) -> tuple[steps.Step, ...]:
+def _process(spec: Spec, situation: Situation) -> tuple[Step, ...]:
     process = spec.process
-    made: list[steps.Step] = [steps.Sysctl(key, value) for key, value in spec.sysctl]
+    made: list[Step] = [namespaces.Sysctl(key, value) for key, value in spec.sysctl]
     if process.terminal:
-        made.append(steps.Terminal(process.uid, *situation.tty_size, console=True))
+        made.append(command.Terminal(process.uid, *situation.tty_size, console=True))
     else:
-        made += (steps.Session(), steps.OwnStdio(process.uid))
+        made += (command.Session(), command.OwnStdio(process.uid))
     made += _limits(spec, situation.seccomp)
-    made.append(steps.Identity(process.uid, process.gid, process.additional_gids, _keep(process), situation.setgroups))
-    made += (steps.ChangeDirectory(process.cwd), steps.DieWithMonitor())
+    made.append(
+        command.Identity(process.uid, process.gid, process.additional_gids, _keep(process), situation.setgroups)
+    )
+    made += (
+        command.ChangeDirectory(process.cwd),
+        command.DieWithMonitor(),
+    )
     if spec.init:
         from rootless.runtime import init
 
-        made.append(steps.RunInit(init.run))
-    made.append(steps.Exec(process.args, process.env))
+        made.append(command.RunInit(init.run))
+    made.append(command.Exec(process.args, process.env))
     return tuple(made)
 
 
-def _limits(spec: Spec, seccomp: bytes) -> list[steps.Step]:
+def _limits(spec: Spec, seccomp: bytes) -> list[Step]:
     """Return what confines the command before it takes its identity."""
-    made: list[steps.Step] = [
-        steps.Rlimit(rlimit.BY_NAME[limit.type.removeprefix("RLIMIT_").lower()], limit.soft, limit.hard)
+    made: list[Step] = [
+        command.Rlimit(rlimit.BY_NAME[limit.type.removeprefix("RLIMIT_").lower()], limit.soft, limit.hard)
         for limit in spec.process.rlimits
     ]
     if spec.process.no_new_privileges:
-        made.append(steps.NoNewPrivileges())
+        made.append(command.NoNewPrivileges())
     if seccomp:
-        made.append(steps.Seccomp(seccomp))
+        made.append(command.Seccomp(seccomp))
     return made
 
 
@@ -216,21 +222,21 @@ def join(spec: Spec, joining: Joining, seccomp: bytes, setgroups: bool) -> Setup
     process = spec.process
     kinds = (ns.BY_NAME[name] for name in joined(spec))
     namespaces = tuple(zip(joining.namespaces, kinds, strict=True))
-    made: list[steps.Step] = []
+    made: list[Step] = []
     if joining.tty_size is not None:
-        made.append(steps.Terminal(process.uid, *joining.tty_size, console=False))
+        made.append(command.Terminal(process.uid, *joining.tty_size, console=False))
     else:
-        made.append(steps.Session())
+        made.append(command.Session())
     made += _limits(spec, seccomp)
     keep = caps.ALL if joining.privileged else _keep(process)
     if joining.user is None:
-        made.append(steps.OwnStdio(process.uid))
-        made.append(steps.Identity(process.uid, process.gid, process.additional_gids, keep, setgroups))
+        made.append(command.OwnStdio(process.uid))
+        made.append(command.Identity(process.uid, process.gid, process.additional_gids, keep, setgroups))
     else:
-        made.append(steps.NamedIdentity(joining.user, keep, setgroups))
+        made.append(command.NamedIdentity(joining.user, keep, setgroups))
     made += (
-        steps.ChangeDirectory(joining.cwd),
-        steps.DieWithMonitor(),
-        steps.Exec(joining.arguments, joining.environment),
+        command.ChangeDirectory(joining.cwd),
+        command.DieWithMonitor(),
+        command.Exec(joining.arguments, joining.environment),
     )
-    return SetupPlan((steps.JoinContainer(namespaces),), tuple(made))
+    return SetupPlan((namespaces.JoinContainer(entered),), tuple(made))
