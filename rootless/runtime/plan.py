@@ -221,7 +221,7 @@ def join(spec: Spec, joining: Joining, seccomp: bytes, setgroups: bool) -> Setup
     """Return the plan of a further command in a running container."""
     process = spec.process
     kinds = (ns.BY_NAME[name] for name in joined(spec))
-    namespaces = tuple(zip(joining.namespaces, kinds, strict=True))
+    entered = tuple(zip(joining.namespaces, kinds, strict=True))
     made: list[Step] = []
     if joining.tty_size is not None:
         made.append(command.Terminal(process.uid, *joining.tty_size, console=False))
