@@ -12,6 +12,8 @@ from rootless.errors import UsageError
 from rootless.tuples import NamedTuple
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: Docker's: any user of a network namespace that is its own may bind low ports.
+DEFAULT_SYSCTLS: Final = (("net.ipv4.ip_unprivileged_port_start", "0"),)
 _SHM_SIZE: Final = "65536k"
 
 
@@ -128,6 +130,7 @@ def compose(
         readonly_paths=confinement.readonly_paths,
         uid_mappings=around.uid_mappings,
         gid_mappings=around.gid_mappings,
+        sysctl=DEFAULT_SYSCTLS if around.network == "none" else (),
         seccomp=confinement.seccomp,
         init=request.init,
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import _signal
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from fs import remove, staging
 from idmap.plan import ONE
@@ -40,6 +41,15 @@ def start(created: Created, attachment: Attachment, tty_size: tuple[int, int] | 
         RlError: it runs already, or cannot be started.
         Detached: the detach keys were typed.
     """
+    # From here until the session proxies signals none may end us: the container would run on unattended.
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP))
+    try:
+        return _start(created, attachment, tty_size, before)
+    finally:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+
+
+def _start(created: Created, attachment: Attachment, tty_size: tuple[int, int] | None, before: Iterable[int]) -> int:
     with Startable(created):
         keys = detach.parse(attachment.detach_keys)
         note = created.record
@@ -54,7 +64,7 @@ def start(created: Created, attachment: Attachment, tty_size: tuple[int, int] | 
         connection.close()
         return 0
     session = client.Session(connection, pipes, tty=note.tty, keys=keys, sig_proxy=attachment.sig_proxy)
-    return session.run()
+    return session.run(before)
 
 
 def _await_start(connection: Connection) -> None:

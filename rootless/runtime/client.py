@@ -11,7 +11,7 @@ import array
 import errno
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from rootless.errors import RlError
@@ -167,8 +167,10 @@ class Session:
         self._poll = select.poll()
         self._stdin_watched = False
 
-    def run(self) -> int:
+    def run(self, mask: Iterable[int] | None = None) -> int:
         """Return the exit code of the container or command.
+
+        ``mask``: the signal mask to set once signals are proxied, if the caller has blocked some.
 
         Raises:
             Detached: the detach keys were typed.
@@ -179,6 +181,8 @@ class Session:
         os.set_blocking(wake_read, False)
         old_wake = _signal.set_wakeup_fd(wake_write)
         caught = self._catch()
+        if mask is not None:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
         try:
             with console.RawMode(0 if self._tty and self._pipes.stdin >= 0 else -1) as raw:
                 self._raw = raw

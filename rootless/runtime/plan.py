@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from rootless.container.compose import DEFAULT_SYSCTLS
 from rootless.container.spec import MountSpec, Process, Spec
 from rootless.isolation import capabilities, devices
 from rootless.linux import caps, mount, ns, rlimit
@@ -123,6 +124,7 @@ def _filesystem(spec: Spec, situation: Situation) -> tuple[Step, ...]:
         made.append(namespaces.LoopbackUp())
     if spec.namespace("uts") is not None:
         made.append(namespaces.Hostname(spec.hostname))
+    made += [_sysctl(key, value) for key, value in spec.sysctl]
     made += [mounts.Mask(path) for path in spec.masked_paths]
     made.append(mounts.MakeDirectory(spec.process.cwd))
     made += [mounts.MakeReadonly(path) for path in spec.readonly_paths]
@@ -150,6 +152,14 @@ def _mount(entry: MountSpec) -> tuple[Step, ...]:
     return (step,)
 
 
+def _sysctl(key: str, value: str) -> Step:
+    step = namespaces.Sysctl(key, value)
+    if (key, value) in DEFAULT_SYSCTLS:
+        # A comfort, not a promise: old kernels have it not, and masked ones refuse.
+        return FirstOf(((f"{key}: {value}", (step,)), (f"{key}: unset", ())))
+    return step
+
+
 def options(words: tuple[str, ...]) -> tuple[int, int, str]:
     """Split mount options into mount(2) flags, mount_setattr(2) attributes, and data for the file system."""
     flags, attributes, data = 0, 0, []
@@ -164,7 +174,7 @@ def options(words: tuple[str, ...]) -> tuple[int, int, str]:
 
 def _process(spec: Spec, situation: Situation) -> tuple[Step, ...]:
     process = spec.process
-    made: list[Step] = [namespaces.Sysctl(key, value) for key, value in spec.sysctl]
+    made: list[Step] = []
     if process.terminal:
         made.append(command.Terminal(process.uid, *situation.tty_size, console=True))
     else:
@@ -193,6 +203,7 @@ def _limits(spec: Spec, seccomp: bytes) -> list[Step]:
     ]
     if spec.process.no_new_privileges:
         made.append(command.NoNewPrivileges())
+    made.append(command.SessionKeyring())
     if seccomp:
         made.append(command.Seccomp(seccomp))
     return made

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rootless.container import users
-from rootless.linux import caps, mount, prctl, rlimit, seccomp
+from rootless.linux import caps, keyctl, mount, prctl, rlimit, seccomp
 from rootless.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -75,6 +75,17 @@ class OwnStdio(NamedTuple):
         for fd in (0, 1, 2):
             if stat.S_ISFIFO(os.fstat(fd).st_mode):
                 os.fchown(fd, self.uid, -1)
+
+
+class SessionKeyring(NamedTuple):
+    """Take a session keyring of one's own, so that the caller's keys (Kerberos tickets) stay outside."""
+
+    def apply(self, kernel: Kernel) -> None:
+        try:
+            keyctl.join_new_session_keyring()
+        except OSError as e:
+            # Quotas of keys are small, and a key that is not possessed cannot be read anyway.
+            kernel.note(f"no session keyring: {e.strerror}")
 
 
 class NoNewPrivileges(NamedTuple):

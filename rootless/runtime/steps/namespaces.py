@@ -122,14 +122,14 @@ class LoopbackUp(NamedTuple):
 
 
 class Sysctl(NamedTuple):
-    """Write a kernel setting of the own namespaces; read-only ones must come before masks."""
+    """Write a kernel setting of the own namespaces through the new root's /proc, before that is masked."""
 
     key: str
     value: str
 
     def apply(self, kernel: Kernel) -> None:
         kernel.about(self.key)
-        fd = os.open("/proc/sys/" + self.key.replace(".", "/"), os.O_WRONLY | os.O_CLOEXEC)
+        fd = kernel.open_existing("/proc/sys/" + self.key.replace(".", "/"), os.O_WRONLY)
         try:
             os.write(fd, self.value.encode())
         finally:
