@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 from rootless.linux import fd as fds
+from rootless.linux import pidfd
 from rootless.runtime.kernel import Channel, Kernel
 from rootless.tuples import NamedTuple
 
@@ -55,10 +56,9 @@ def become(plan: SetupPlan, channel: Channel, stdio: tuple[int, int, int], keep:
 
 def _fork(kernel: Kernel) -> None:
     """Return in a child whose pid the launcher was told; the caller ends, which the child can wait for."""
-    read, write = os.pipe()
+    me = pidfd.pidfd_open(os.getpid())
     pid = os.fork()
     if pid:
         os.write(kernel.channel.status, b"P%d\n" % pid)
         os._exit(0)
-    os.close(write)
-    kernel.channel.outer = read
+    kernel.channel.outer = me

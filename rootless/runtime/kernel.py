@@ -7,6 +7,7 @@ import _socket
 import array
 import errno
 import os
+import select
 import stat
 import struct
 from typing import NoReturn
@@ -155,9 +156,15 @@ class Kernel:
             os.close(fd)
 
     def wait_for_outer(self) -> None:
-        """Wait until the process that forked this one has ended, so that the monitor is the parent."""
+        """Wait until the process that forked this one has ended, so that the monitor is the parent.
+
+        Its pidfd tells only once its children have their new parent; a pipe that it held open would be
+        closed earlier, and a death signal armed in between would be that of its own end (exit(2)).
+        """
         if self.channel.outer >= 0:
-            os.read(self.channel.outer, 1)
+            poll = select.poll()
+            poll.register(self.channel.outer, select.POLLIN)
+            poll.poll()
             os.close(self.channel.outer)
             self.channel.outer = -1
 
