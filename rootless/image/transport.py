@@ -60,6 +60,10 @@ class Transport:
         self._settings = settings
         self._cert_dirs = certificate_directories() if cert_dirs is None else cert_dirs
         self._contexts: dict[str, ssl.SSLContext] = {}
+        self._common: ssl.SSLContext | None = None
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        # Read now: a forked worker, which meets the hosts of redirects, may not reach our files.
+        self._authorities = [_read_authority(p) for p in (*settings.registry_ca, *((bundle,) if bundle else ()))]
         self._session = self._new_session()
 
     def is_insecure(self, netloc: str) -> bool:
@@ -142,23 +146,32 @@ class Transport:
             self._session.mount(prefix, _PinnedContext(self._contexts[prefix]))
 
     def _context(self, netloc: str) -> ssl.SSLContext:
-        context = ssl.create_default_context()
         if self.is_insecure(netloc):
+            context = ssl.create_default_context()
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
             _silence_warnings()
             return context
+        # Docker's rule: *.crt are authorities, *.cert with *.key are the client's own.
+        own = [f"{glob.escape(directory)}/{glob.escape(netloc)}" for directory in self._cert_dirs]
+        authorities = [path for directory in own for path in sorted(glob.glob(f"{directory}/*.crt"))]
+        clients = [path for directory in own for path in sorted(glob.glob(f"{directory}/*.cert"))]
+        if not authorities and not clients:
+            self._common = self._common or self._new_context()
+            return self._common
+        context = self._new_context()
+        for path in authorities:
+            _add_authority(context, *_read_authority(path))
+        for path in clients:
+            _load_client(context, path)
+        return context
+
+    def _new_context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
         if not context.cert_store_stats()["x509_ca"]:  # a system without certificates of its own
             context.load_verify_locations(requests.adapters.DEFAULT_CA_BUNDLE_PATH)
-        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-        for path in (*self._settings.registry_ca, *((bundle,) if bundle else ())):
-            _load_authority(context, path)
-        for directory in self._cert_dirs:
-            # Docker's rule: *.crt are authorities, *.cert with *.key are the client's own.
-            for path in sorted(glob.glob(f"{glob.escape(directory)}/{glob.escape(netloc)}/*.crt")):
-                _load_authority(context, path)
-            for path in sorted(glob.glob(f"{glob.escape(directory)}/{glob.escape(netloc)}/*.cert")):
-                _load_client(context, path)
+        for path, pem in self._authorities:
+            _add_authority(context, path, pem)
         return context
 
 
@@ -260,11 +273,19 @@ def _short(causes: list[BaseException]) -> str:
     return (texts[-1] if texts else str(causes[-1]))[:200]
 
 
-def _load_authority(context: ssl.SSLContext, path: str) -> None:
+def _read_authority(path: str) -> tuple[str, str]:
     try:
-        context.load_verify_locations(cafile=path)
-    except (OSError, ssl.SSLError) as e:
-        raise UsageError(f"cannot use the certificate {path!r}: {e.strerror or e}") from e
+        with open(path, encoding="ascii", errors="replace") as file:
+            return path, file.read()
+    except OSError as e:
+        raise UsageError(f"cannot read the certificate {path!r}: {e.strerror}") from e
+
+
+def _add_authority(context: ssl.SSLContext, path: str, pem: str) -> None:
+    try:
+        context.load_verify_locations(cadata=pem)
+    except (ValueError, ssl.SSLError) as e:
+        raise UsageError(f"{path!r} holds no PEM certificate: {e}") from e
 
 
 def _load_client(context: ssl.SSLContext, path: str) -> None:
