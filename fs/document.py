@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from rootless import codec
 from rootless.errors import BadImage
 from rootless.tuples import NamedTuple
 
@@ -22,8 +21,6 @@ _KINDS: Final = {
     "list": "an array",
     "dict": "an object",
 }
-#: NUL ends a C string early; lone surrogates have no UTF-8 and Python would turn some into other bytes.
-_UNFIT: Final = re.compile("[\0\ud800-\udfff]")
 
 
 def load(data: bytes, what: str, limit: int) -> dict[str, Any]:
@@ -35,7 +32,7 @@ def load(data: bytes, what: str, limit: int) -> dict[str, Any]:
     if len(data) > limit:
         raise BadImage(f"the {what} is {len(data)} bytes long; at most {limit} are allowed")
     try:
-        value = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+        value = codec.loads(data)
     except RecursionError as e:
         raise BadImage(f"the {what} is nested too deeply") from e
     except ValueError as e:
@@ -43,10 +40,6 @@ def load(data: bytes, what: str, limit: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadImage(f"the {what} must be a JSON object, not {kind(value)}")
     return value
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def kind(value: object) -> str:
@@ -137,6 +130,15 @@ def fit(value: object, where: str) -> str:
     """Return ``value`` if it is a string that can be handed to the kernel."""
     if not isinstance(value, str):
         raise BadImage(f"{where} must be a string, not {kind(value)}")
-    if _UNFIT.search(value):
+    if "\0" in value or not _has_utf8(value):
         raise BadImage(f"{where} holds a character that no C string can: {value[:80]!r}")
     return value
+
+
+def _has_utf8(value: str) -> bool:
+    """Tell whether there are no lone surrogates, which Python would turn into other bytes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

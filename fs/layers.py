@@ -7,18 +7,17 @@ where directories of the layer have no entry of their own, and so look like thos
 from __future__ import annotations
 
 import errno
-import json
 import os
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
 from fs.digest import Digest
 from fs.trouble import explain, writing
+from rootless import codec
 from rootless.errors import StoreError
 from rootless.tuples import NamedTuple
 
-_KEY: Final = re.compile(r"([0-9a-f]{64}|[0-9a-f]{128})\.(one|[0-9a-f]{12})(c?)")
+_DIGITS: Final = frozenset("0123456789abcdef")
 
 
 class Key(NamedTuple):
@@ -57,8 +56,12 @@ class LayerStore:
     @staticmethod
     def parse_key(key: str) -> Key | None:
         """Return the parts of ``key``, or None if it is none."""
-        match = _KEY.fullmatch(key)
-        return Key(match[1], match[2], bool(match[3])) if match else None
+        encoded, _, rest = key.partition(".")
+        fingerprint, chained = (rest[:-1], True) if len(rest) in (4, 13) and rest[-1] == "c" else (rest, False)
+        known = fingerprint == "one" or (len(fingerprint) == 12 and _DIGITS.issuperset(fingerprint))
+        if not known or len(encoded) not in (64, 128) or not _DIGITS.issuperset(encoded):
+            return None
+        return Key(encoded, fingerprint, chained)
 
     @staticmethod
     def key_of_path(path: str) -> str:
@@ -90,7 +93,7 @@ class LayerStore:
             names = os.listdir(self._layers)
         except FileNotFoundError:
             return ()
-        return tuple(name for name in names if _KEY.fullmatch(name))
+        return tuple(name for name in names if LayerStore.parse_key(name))
 
     @staticmethod
     def stage(staging_dir: str, name: str) -> str:
@@ -115,7 +118,7 @@ class LayerStore:
         with writing(target):
             os.makedirs(self._layers, 0o700, exist_ok=True)
             with open(f"{staged}/layer.json", "x", encoding="utf-8") as file:
-                json.dump(info._asdict(), file, separators=(",", ":"))
+                file.write(codec.dumps(info._asdict()))
             if sync:
                 _sync_file_system(staged)
             try:
@@ -132,9 +135,7 @@ class LayerStore:
         """
         path = f"{self._layers}/{key}/layer.json"
         try:
-            with open(path, encoding="utf-8") as file:
-                values = json.load(file)
-            return _info(values)
+            return _info(codec.load(path))
         except FileNotFoundError as e:
             raise StoreError(f"the layer {key} is not unpacked", hint="pull the image again") from e
         except (OSError, ValueError, TypeError) as e:

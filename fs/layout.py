@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from fs.descriptor import OCI_INDEX, REF_NAME, Descriptor
 from fs.document import Fields, load
 from fs.flock import Lock
 from fs.trouble import writing
+from rootless import codec
 from rootless.errors import BadImage, StoreError
 
 _MAX_INDEX: Final = 64 << 20  # bytes: 200,000 tags
@@ -109,7 +109,7 @@ class Layout:
         with staging.new(f"{self._data}/tmp") as directory:
             path = f"{directory}/{name}"
             with open(path, "x", encoding="utf-8") as file:
-                json.dump(value, file, separators=(",", ":"))
+                file.write(codec.dumps(value))
                 file.flush()
                 os.fsync(file.fileno())
             os.rename(path, target)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Final
 
 from rootless.errors import UsageError
@@ -27,7 +26,9 @@ _ARCHITECTURES: Final = {
     "loongarch64": ("loong64", ""),
 }
 _SYSTEMS: Final = frozenset(("linux", "windows", "darwin", "freebsd", "wasip1"))
-_PART: Final = re.compile("[A-Za-z0-9_.-]+")
+_LATER_AMD64: Final = tuple("23456789")
+_ARM: Final = tuple("5678")
+_PART: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
 class Platform(NamedTuple):
@@ -60,7 +61,7 @@ class Platform(NamedTuple):
             UsageError: it is none.
         """
         parts = text.split("/")
-        if len(parts) > 3 or not all(_PART.fullmatch(part) for part in parts):
+        if len(parts) > 3 or not all(part and _PART.issuperset(part) for part in parts):
             raise UsageError(f"{text!r} is not a platform", hint="write it as --platform linux/arm64 or linux/arm/v7")
         if len(parts) > 1:
             return cls.of(*parts)
@@ -78,9 +79,9 @@ class Platform(NamedTuple):
 
 def _compatible(architecture: str, variant: str) -> list[tuple[str, str]]:
     if architecture == "amd64":
-        level = int(variant[1:]) if re.fullmatch("v[2-9]", variant) else 1
+        level = int(variant[1:]) if variant[:1] == "v" and variant[1:] in _LATER_AMD64 else 1
         return [("amd64", f"v{n}") for n in range(level, 1, -1)] + [("amd64", ""), ("386", "")]
-    if architecture == "arm" and re.fullmatch("v[5-8]", variant):
+    if architecture == "arm" and variant[:1] == "v" and variant[1:] in _ARM:
         return [("arm", f"v{n}") for n in range(int(variant[1]), 4, -1)]
     if architecture == "arm64":
         arm = [("arm64", ""), ("arm", "v8"), ("arm", "v7"), ("arm", "v6"), ("arm", "v5")]

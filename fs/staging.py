@@ -6,12 +6,12 @@ ticks since boot (``linux.pidfd``), which with the pid is a name that is not use
 
 from __future__ import annotations
 
-import enum
 import fcntl
 import itertools
 import os
 from collections.abc import Callable
 from types import TracebackType
+from typing import Final
 
 from fs.trouble import explain
 from rootless.linux import pidfd
@@ -20,12 +20,12 @@ from rootless.tuples import NamedTuple
 _numbers = itertools.count()
 
 
-class Life(enum.Enum):
-    """What is known of a maker."""
+class Life:
+    """What is known of a maker. No enum.Enum: that module alone takes a millisecond to load."""
 
-    ALIVE = "alive"
-    DEAD = "dead"
-    ELSEWHERE = "on another host"
+    ALIVE: Final = "alive"
+    DEAD: Final = "dead"
+    ELSEWHERE: Final = "on another host"
 
 
 class Maker(NamedTuple):
@@ -50,7 +50,7 @@ class Maker(NamedTuple):
             return None
         return cls(parts[0], parts[1], int(parts[2]), int(parts[3]))
 
-    def life(self) -> Life:
+    def life(self) -> str:
         """Tell whether it still runs; only its own host can know, unless that was started anew."""
         here = os.uname().nodename
         if self.boot == pidfd.boot_id()[:8]:  # the same kernel, whatever it calls itself now
@@ -121,7 +121,7 @@ def sweep(tmp: str, remove: Callable[[str], None]) -> tuple[str, ...]:
     for name in names:
         maker = Maker.of(name)
         path = f"{tmp}/{name}"
-        if maker is None or maker.life() is not Life.DEAD or _is_held(path):
+        if maker is None or maker.life() != Life.DEAD or _is_held(path):
             continue
         try:
             remove(path)

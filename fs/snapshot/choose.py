@@ -6,12 +6,12 @@ Whether it works is tried, not deduced: sysctls, LSMs, kernels and file systems 
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Callable
 from typing import Final
 
 from fs.snapshot.driver import Driver
+from rootless import codec
 from rootless.errors import HostUnsupported, UsageError
 from rootless.linux import pidfd
 from rootless.paths import Paths
@@ -90,8 +90,7 @@ def _key(paths: Paths) -> str:
 
 def _remembered(paths: Paths) -> Choice | None:
     try:
-        with open(f"{paths.runtime}/storage.json", encoding="utf-8") as file:
-            values = json.load(file)
+        values = codec.load(f"{paths.runtime}/storage.json")
         if values["key"] == _key(paths) and values["driver"] in ("overlay", "plain"):
             return Choice(values["driver"], str(values["reason"]))
     except (OSError, ValueError, KeyError, TypeError):
@@ -105,7 +104,7 @@ def _remember(paths: Paths, choice: Choice) -> None:
     try:
         os.makedirs(paths.runtime, 0o700, exist_ok=True)
         with open(temporary, "w", encoding="utf-8") as file:
-            json.dump({"key": _key(paths), **choice._asdict()}, file)
+            file.write(codec.dumps({"key": _key(paths), **choice._asdict()}))
         os.rename(temporary, path)
     except OSError as e:
         if e.errno == errno.ENOSPC:

@@ -22,7 +22,15 @@ _COMPLETION: Final = ("--install-completion", "--show-completion")
 
 def entry() -> NoReturn:
     """Run the command line of this process and exit."""
+    _fill_standard_descriptors()
     sys.exit(main(sys.argv[1:]))
+
+
+def _fill_standard_descriptors() -> None:
+    """Put /dev/null where the caller closed 0, 1 or 2: the next file or socket that we open would be taken for it."""
+    while (fd := os.open("/dev/null", os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 def main(argv: Sequence[str]) -> int:

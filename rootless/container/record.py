@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from rootless import codec
 from rootless.container.request import RunRequest, VolumeRequest
 from rootless.container.state import replace
 from rootless.tuples import NamedTuple
@@ -73,8 +73,7 @@ def load(directory: str) -> ContainerRecord:
     Raises:
         FileNotFoundError: the container is being removed.
     """
-    with open(f"{directory}/container.json", "rb") as file:
-        raw: dict[str, Any] = json.load(file)
+    raw: dict[str, Any] = codec.load(f"{directory}/container.json")
     raw["rootfs"] = RootfsRecord(**{**raw["rootfs"], "lowers": tuple(raw["rootfs"]["lowers"])})
     request: dict[str, Any] = raw["request"]
     volumes = tuple(VolumeRequest(**{**v, "options": tuple(v["options"])}) for v in request.pop("volumes"))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from rootless import codec
 from rootless.tuples import NamedTuple
 
 OCI_VERSION = "1.1.0"
@@ -157,10 +157,9 @@ def from_json(raw: dict[str, Any]) -> Spec:
 def save(directory: str, spec: Spec) -> None:
     """Write the bundle's ``config.json``."""
     with open(f"{directory}/config.json", "w") as file:
-        json.dump(to_json(spec), file)
+        file.write(codec.dumps(to_json(spec)))
 
 
 def load(directory: str) -> Spec:
     """Read the bundle's ``config.json``."""
-    with open(f"{directory}/config.json", "rb") as file:
-        return from_json(json.load(file))
+    return from_json(codec.load(f"{directory}/config.json"))

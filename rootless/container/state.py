@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
+from rootless import codec
 from rootless.linux import pidfd
 from rootless.tuples import NamedTuple
 
@@ -52,8 +52,7 @@ def load(directory: str) -> ContainerState:
     Raises:
         FileNotFoundError: the container is being removed.
     """
-    with open(f"{directory}/state.json", "rb") as file:
-        raw: dict[str, Any] = json.load(file)
+    raw: dict[str, Any] = codec.load(f"{directory}/state.json")
     known = {key: raw[key] for key in ContainerState._fields if key in raw}
     if "notes" in known:
         known["notes"] = tuple(known["notes"])
@@ -81,7 +80,7 @@ def replace(path: str, value: object) -> None:
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         try:
-            data = json.dumps(value).encode()
+            data = codec.dumps(value).encode()
             while data:
                 data = data[os.write(fd, data) :]
         finally:

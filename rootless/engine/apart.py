@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 
+from rootless import codec
 from rootless.errors import RlError
 from rootless.runtime import control
 
@@ -29,7 +29,7 @@ def apart(work: Callable[[], None], what: str) -> None:
         os.close(read)
         _, status = os.waitpid(pid, 0)
     if data:
-        message = json.loads(data)
+        message = codec.loads(data)
         if message["event"] == "interrupt":
             raise KeyboardInterrupt
         raise control.revive(message)
@@ -44,16 +44,16 @@ def _child(work: Callable[[], None], write: int) -> None:
         work()
         code = 0
     except RlError as e:
-        os.write(write, json.dumps(control.describe(e)).encode())
+        os.write(write, codec.dumps(control.describe(e)).encode())
     except KeyboardInterrupt:
         os.write(write, b'{"event": "interrupt"}')
     except OSError as e:
         described = RlError(f"{e.strerror or e}{f': {e.filename}' if e.filename else ''}")
-        os.write(write, json.dumps(control.describe(described)).encode())
+        os.write(write, codec.dumps(control.describe(described)).encode())
     except BaseException:
         import traceback
 
         traceback.print_exc()
-        os.write(write, json.dumps(control.describe(RlError("an unexpected error; see above"))).encode())
+        os.write(write, codec.dumps(control.describe(RlError("an unexpected error; see above"))).encode())
     finally:
         os._exit(code)

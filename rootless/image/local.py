@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from fs import descriptor
@@ -21,7 +20,7 @@ from rootless.tuples import NamedTuple
 INDEX_DIGEST: Final = "rl.index.digest"
 IMAGE_ID: Final = "rl.image.id"
 
-_HEX: Final = re.compile("[0-9a-f]{1,64}")
+_DIGITS: Final = frozenset("0123456789abcdef")
 
 
 class Local(NamedTuple):
@@ -76,7 +75,7 @@ def find(data: str, name: str) -> Match | None:
         try:
             ref = reference.parse(name)
         except UsageError:
-            if not _HEX.fullmatch(by_id):
+            if not _is_id(by_id):
                 raise
         else:
             image = tags.get(ref.stored())
@@ -84,7 +83,11 @@ def find(data: str, name: str) -> Match | None:
                 return Match(ref.stored(), image)
             if ref.digest is not None:
                 return _by_digest(tags, ref)
-    return _by_id(data, tags, by_id) if _HEX.fullmatch(by_id) else None
+    return _by_id(data, tags, by_id) if _is_id(by_id) else None
+
+
+def _is_id(text: str) -> bool:
+    return 0 < len(text) <= 64 and _DIGITS.issuperset(text)
 
 
 def _by_digest(tags: dict[str, Descriptor], ref: reference.ImageRef) -> Match | None:

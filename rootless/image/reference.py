@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from fs.digest import Digest
@@ -15,13 +14,13 @@ _LEGACY_REGISTRY: Final = "index.docker.io"
 _OFFICIAL: Final = "library/"
 _MAX_NAME: Final = 255
 
-_HOST = re.compile(
-    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])"
-    r"(?::[0-9]+)?"
-)
-_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
-_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_HEX64 = re.compile(r"[a-f0-9]{64}")
+# By hand and not by ``re``, which takes longer to load than all of this to run.
+_DIGITS: Final = frozenset("0123456789")
+_HEX: Final = frozenset("0123456789abcdef")
+_LOWER: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_ALNUM: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ") | _LOWER
+_TAG: Final = _ALNUM | frozenset("_.-")
+_MAX_TAG: Final = 128
 _INVALID: Final = "invalid reference format"
 
 
@@ -78,7 +77,7 @@ def parse(text: str) -> ImageRef:
     Raises:
         UsageError: it is not one; the sentence is Docker's.
     """
-    if _HEX64.fullmatch(text):
+    if len(text) == 64 and _HEX.issuperset(text):
         raise UsageError(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
     registry, rest = _split_registry(text)
     lowercase_part = rest.partition(":")[0]
@@ -86,11 +85,7 @@ def parse(text: str) -> ImageRef:
         raise UsageError(f"{_INVALID}: repository name ({lowercase_part}) must be lowercase")
     rest, at, digest_text = rest.partition("@")
     repository, colon, tag = rest.partition(":")
-    if (
-        not _HOST.fullmatch(registry)
-        or not all(map(_COMPONENT.fullmatch, repository.split("/")))
-        or (colon and not _TAG.fullmatch(tag))
-    ):
+    if not _is_registry(registry) or not all(map(_is_component, repository.split("/"))) or (colon and not _is_tag(tag)):
         raise UsageError(f"{_INVALID}: {text!r}" if text.strip() != text else _INVALID)
     if len(registry) + 1 + len(repository) > _MAX_NAME:
         raise UsageError(f"repository name must not be more than {_MAX_NAME} characters")
@@ -117,6 +112,44 @@ def _split_registry(text: str) -> tuple[str, str]:
 def _is_host(part: str) -> bool:
     # A first component is a registry if it could not be an organisation's name.
     return "." in part or ":" in part or part == "localhost" or part.lower() != part
+
+
+def _is_registry(text: str) -> bool:
+    """Tell whether ``text`` is a host name or [IPv6] with or without a port."""
+    if text.startswith("["):
+        address, bracket, port = text[1:].partition("]")
+        return bool(bracket and address) and (_HEX | frozenset("ABCDEF:")).issuperset(address) and _is_port(port)
+    host, colon, port = text.partition(":")
+    return all(map(_is_label, host.split("."))) and _is_port(colon + port)
+
+
+def _is_port(text: str) -> bool:
+    return not text or (len(text) > 1 and text[0] == ":" and _DIGITS.issuperset(text[1:]))
+
+
+def _is_label(text: str) -> bool:
+    return bool(text) and text[0] in _ALNUM and text[-1] in _ALNUM and _ALNUM.issuperset(text.replace("-", ""))
+
+
+def _is_component(text: str) -> bool:
+    """Tell whether ``text`` is letters and digits with separators between: one dot, one or two _, or hyphens."""
+    if not text or text[0] not in _LOWER or text[-1] not in _LOWER:
+        return False
+    separator = ""
+    for character in text:
+        if character in _LOWER:
+            if separator not in ("", ".", "_", "__") and separator.strip("-"):
+                return False
+            separator = ""
+        elif character in "._-":
+            separator += character
+        else:
+            return False
+    return True
+
+
+def _is_tag(text: str) -> bool:
+    return 0 < len(text) <= _MAX_TAG and text[0] not in ".-" and _TAG.issuperset(text)
 
 
 def _digest(text: str) -> Digest:

@@ -52,6 +52,12 @@ class Detached(Exception):
     """The person typed the detach keys."""
 
 
+class GaveUp(RlError):
+    """The person wanted out and did not wait for the container; Docker's client exits with 1."""
+
+    exit_code = 1
+
+
 class _Copy:
     """One direction: everything from a pipe to a descriptor of the caller's."""
 
@@ -64,31 +70,43 @@ class _Copy:
         self._splices = True
 
     def move(self) -> bool:
-        """Move what is there; False at the end of the stream or when the caller's side is gone."""
+        """Move what is there; False at the end of the stream or when the caller's side is gone.
+
+        Raises:
+            RlError: the caller's side takes no bytes, as a file on a full disk.
+        """
+        if self._splices:
+            try:
+                return os.splice(self.source, self.target, _SPLICE, flags=os.SPLICE_F_NONBLOCK) > 0
+            except BlockingIOError:
+                return True
+            except OSError as e:
+                if e.errno != errno.EINVAL:
+                    return self._refused(e)
+                self._splices = False  # a terminal, or a file that is appended to
         try:
-            if self._splices:
-                return self._splice()
             data = os.read(self.source, _CHUNK)
-            write_all(self.target, data)
-            return bool(data)
         except BlockingIOError:
             return True
         except OSError as e:
-            if e.errno == errno.EIO and not self.broken:
-                return False
-            if e.errno != errno.EPIPE:
+            if e.errno != errno.EIO:  # of a terminal: nobody has it open any more
                 raise
-            self.broken = True
             return False
-
-    def _splice(self) -> bool:
         try:
-            return os.splice(self.source, self.target, _SPLICE, flags=os.SPLICE_F_NONBLOCK) > 0
+            write_all(self.target, data)
         except OSError as e:
-            if e.errno != errno.EINVAL:
-                raise
-            self._splices = False
-            return self.move()
+            return self._refused(e)
+        return bool(data)
+
+    def _refused(self, error: OSError) -> bool:
+        self.broken = True
+        if error.errno in (errno.EPIPE, errno.EIO, errno.ECONNRESET):
+            return False
+        name = "standard error" if self.target == 2 else "standard output"
+        raise RlError(
+            f"cannot write to {name}: {os.strerror(error.errno or 0).lower()}",
+            hint="the container goes on: rl ps shows it, rl logs what it printed",
+        ) from error
 
     @property
     def waits_for_target(self) -> bool:
@@ -164,6 +182,11 @@ class Session:
         self._master = master
         self._code: int | None = None
         self._interrupts = 0
+        self._typed = memoryview(b"")
+        if pipes.stdin >= 0:
+            # Ours alone. Were we to block on it, nobody would take the output that the command must
+            # get rid of before it reads on.
+            os.set_blocking(pipes.stdin, False)
         self._poll = select.poll()
         self._stdin_watched = False
 
@@ -221,7 +244,9 @@ class Session:
             ready = any(fd in active and fd not in full for fd, _ in events)
             if self._code is not None and not full and not ready:
                 return self._code
-            for fd, _event in events:
+            for fd, event in events:
+                if self._typed and fd == self._pipes.stdin and event & ~select.POLLIN:
+                    self._pass_on()
                 if fd == wake:
                     self._wake(os.read(wake, 512))
                 elif fd == self._connection.fileno():
@@ -233,14 +258,17 @@ class Session:
                     poll.unregister(fd)
                     copy = full.pop(fd)
                     poll.register(copy.source, select.POLLIN)
-                elif fd in active:
+                elif fd in active and event & ~select.POLLOUT:
                     self._move(active, full, active[fd])
 
     def _move(self, active: dict[int, _Copy], full: dict[int, _Copy], copy: _Copy) -> None:
         if not copy.move():
             self._poll.unregister(copy.source)
             del active[copy.source]
-            os.close(copy.source)
+            if copy.source == self._master:
+                self._unwatch_stdin()
+            else:
+                os.close(copy.source)
             if copy.broken:
                 self._try_send({"op": "broken", "stream": copy.target})
         elif copy.waits_for_target and not _writable(copy.target):
@@ -277,13 +305,13 @@ class Session:
     # ---- standard input
 
     def _watch_stdin(self) -> None:
-        if self._pipes.stdin >= 0:
+        if self._pipes.stdin >= 0 and self._code is None:
             try:
-                self._poll.register(0, select.POLLIN)
                 os.fstat(0)
-            except OSError:
+            except OSError:  # the caller has closed it
                 self._close_stdin()
                 return
+            self._poll.register(0, select.POLLIN)
             self._stdin_watched = True
 
     def _unwatch_stdin(self) -> None:
@@ -308,11 +336,39 @@ class Session:
             data, detached = self._keys.feed(data)
             if detached:
                 raise Detached
+        self._typed = memoryview(data)
+        if not data or self._pass_on():
+            return
+        # A terminal's master is also what the output comes from.
+        self._unwatch_stdin()
+        reading = select.POLLIN if self._pipes.stdin == self._master else 0
+        self._poll.register(self._pipes.stdin, select.POLLOUT | reading)
+
+    def _pass_on(self) -> bool:
+        """Write what was typed and is not yet taken; False where some is left."""
+        was_full = not self._stdin_watched
         try:
-            write_all(self._pipes.stdin, data)
-        except BrokenPipeError:
+            self._typed = self._typed[os.write(self._pipes.stdin, self._typed) :]
+        except BlockingIOError:
+            return False
+        except OSError as e:
+            if e.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            self._typed = memoryview(b"")
             self._unwatch_stdin()
+            if was_full and self._pipes.stdin != self._master:
+                self._poll.unregister(self._pipes.stdin)
             self._close_stdin()
+            return True
+        if self._typed:
+            return False
+        if was_full:
+            if self._pipes.stdin == self._master:
+                self._poll.register(self._master, select.POLLIN)
+            else:
+                self._poll.unregister(self._pipes.stdin)
+            self._watch_stdin()
+        return True
 
     def _close_stdin(self) -> None:
         if self._pipes.stdin >= 0:
@@ -336,7 +392,7 @@ class Session:
         if number in (_signal.SIGINT, _signal.SIGTERM):
             self._interrupts += 1
             if self._interrupts >= _FORCE_AFTER:
-                raise RlError(f"got {_FORCE_AFTER} SIGTERM/SIGINTs, forcefully exiting")
+                raise GaveUp(f"got {_FORCE_AFTER} SIGTERM/SIGINTs, forcefully exiting")
         self._signal(number)
 
     def _send_signal(self, number: int) -> None:

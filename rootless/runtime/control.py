@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import _socket
 import array
-import json
 import os
 import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
-from rootless import errors
+from rootless import codec, errors
 from rootless.errors import RlError
 
 #: Large enough for an argument list of 2 MB (execve(2)).
@@ -43,7 +42,7 @@ class Connection:
         Raises:
             OSError: EPIPE or ECONNRESET - the other side is gone.
         """
-        body = json.dumps(message).encode()
+        body = codec.dumps(message).encode()
         data = _LENGTH.pack(len(body)) + body
         rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         sent = self._sock.sendmsg([data], rights, _socket.MSG_NOSIGNAL)
@@ -76,7 +75,7 @@ class Connection:
         end = _LENGTH.size + length
         if len(self._buffer) < end:
             return None
-        message = json.loads(bytes(self._buffer[_LENGTH.size : end]))
+        message = codec.loads(bytes(self._buffer[_LENGTH.size : end]))
         del self._buffer[:end]
         fds, self._fds = self._fds, []
         return message, fds

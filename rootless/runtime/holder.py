@@ -9,12 +9,12 @@ from __future__ import annotations
 import _signal
 import errno
 import fcntl
-import json
 import os
 from typing import NoReturn
 
 from idmap import apply
 from idmap.plan import HELPERS, ONE, HolderPlan, HostIds
+from rootless import codec
 from rootless.errors import HostUnsupported
 from rootless.linux import caps, fsid, ns, pidfd, prctl
 from rootless.linux import fd as fds
@@ -58,8 +58,7 @@ def ensure(runtime: str, host: HostIds, plan: HolderPlan) -> Holder:
 
 def _open(path: str) -> Holder | None:
     try:
-        with open(path, "rb") as file:
-            record = json.load(file)
+        record = codec.load(path)
         pid, started = record["pid"], record["start"]
         if record["boot"] != pidfd.boot_id() or not pidfd.is_alive(pid, started):
             return None
@@ -102,7 +101,7 @@ def _start(path: str, host: HostIds, plan: HolderPlan) -> Holder:
         record = {"pid": pid, "start": pidfd.start_time(pid), "boot": pidfd.boot_id()}
         temporary = f"{path}.{os.getpid()}"
         with open(temporary, "w") as file:
-            json.dump(record, file)
+            file.write(codec.dumps(record))
         os.rename(temporary, path)
     finally:
         os.close(to_parent_read)

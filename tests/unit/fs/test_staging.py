@@ -76,7 +76,7 @@ PID, START = os.getpid(), pidfd.start_time(os.getpid())
         "another host",
     ],
 )
-def test_a_maker_lives_ended_or_is_elsewhere(maker: Maker, life: Life) -> None:
+def test_a_maker_lives_ended_or_is_elsewhere(maker: Maker, life: str) -> None:
     """By boot id, pid and start time."""
     assert maker.life() is life
 
