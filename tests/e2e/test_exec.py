@@ -180,7 +180,7 @@ def test_the_interpreter_is_out_of_reach_while_joining(box: Box) -> None:
 while :; do
     for exe in /proc/[0-9]*/exe; do
         target=$(readlink $exe) || continue
-        case $target in /bin/busybox) ;; *) echo "$exe is $target"; exit 1;; esac
+        case $target in /bin/*) ;; *) echo "$exe is $target"; exit 1;; esac
     done
 done"""
     id_ = box.detached("busybox", "sh", "-c", script)

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from typing import Any
 
 #: Seconds after which what was waited for counts as missing.
-PATIENCE = 20.0
+PATIENCE = 10.0
+_TIOCGPTPEER = 0x5441  # asm-generic/ioctls.h
 
 
 class Screen:
@@ -36,7 +37,7 @@ class Screen:
                 os.execvpe(argv[0], list(argv), env)
             finally:
                 os._exit(127)
-        self._slave = os.open(os.ptsname(self.master) if hasattr(os, "ptsname") else _ptsname(self.master), os.O_RDWR | os.O_NOCTTY)
+        self._slave = fcntl.ioctl(self.master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
         self.before = self.settings()
 
     def __enter__(self) -> Screen:
@@ -131,7 +132,3 @@ class Screen:
                 os.close(fd)
         self._slave = self.master = -1
 
-
-def _ptsname(master: int) -> str:
-    number = struct.unpack("I", fcntl.ioctl(master, termios.TIOCGPTN, b"\0" * 4))[0]
-    return f"/dev/pts/{number}"
