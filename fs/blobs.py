@@ -6,14 +6,17 @@ A blob that exists is whole and right: it was verified while it was written else
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from types import TracebackType
 
 from fs import staging
 from fs.digest import Digest
 from fs.flock import Lock
 from fs.trouble import explain, writing
 from rootless.errors import BadImage, StoreError
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
 
 
 class BlobStore:

@@ -6,16 +6,18 @@ version 2, schema 2". What these functions return is valid; all else is a BadIma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
 
 from fs import platforms
 from fs.digest import Digest
 from fs.document import Fields, load
 from fs.platforms import Platform
 from rootless.errors import BadImage, NotFound
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
 
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any, Final, Protocol
 
 from rootless.errors import BadImage
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final
 
 #: Hexadecimal digits by algorithm; others are refused rather than trusted.
 _LENGTHS: Final = {"sha256": 64, "sha512": 128}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
-
 from rootless import codec
 from rootless.errors import BadImage
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
 
-_T = TypeVar("_T")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final, TypeVar
+
+    _T = TypeVar("_T")
+
 #: No JSON number in an image may exceed what Go's int64 holds.
 _MAX_INT: Final = 2**63 - 1
 _KINDS: Final = {

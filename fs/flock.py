@@ -8,10 +8,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from types import TracebackType
-from typing import Final
 
 from fs.trouble import explain
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Final
 
 #: File systems without flock: NFS without lockd, Lustre mounted without -o flock, FUSE.
 _NO_LOCKS: Final = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL))

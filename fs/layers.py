@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
-from typing import Any, Final
 
-from fs.digest import Digest
 from fs.trouble import explain, writing
 from rootless import codec
 from rootless.errors import StoreError
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final
+
+    from fs.digest import Digest
 
 _DIGITS: Final = frozenset("0123456789abcdef")
 

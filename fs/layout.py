@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final
 
 from fs.descriptor import OCI_INDEX, REF_NAME, Descriptor
 from fs.document import Fields, load
@@ -14,6 +13,10 @@ from fs.flock import Lock
 from fs.trouble import writing
 from rootless import codec
 from rootless.errors import BadImage, StoreError
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 _MAX_INDEX: Final = 64 << 20  # bytes: 200,000 tags
 _EMPTY: Final[dict[str, Any]] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from rootless.errors import UsageError
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Final
 
 _ARCHITECTURES: Final = {
     "x86_64": ("amd64", ""),

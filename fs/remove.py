@@ -9,10 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
-from typing import Final
 
 from rootless.linux import fd as linux_fd
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
 
 _PATH: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
 _MAX_DEPTH: Final = 100  # a descriptor each; what lies deeper is first moved to the top

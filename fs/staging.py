@@ -9,13 +9,15 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
-from collections.abc import Callable
-from types import TracebackType
-from typing import Final
 
 from fs.trouble import explain
 from rootless.linux import pidfd
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Final
 
 _numbers = itertools.count()
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from rootless.errors import StoreError
 
 _ELSEWHERE = "set RL_DATA to a directory on another file system"
 
 
-@contextmanager
-def writing(path: str) -> Iterator[None]:
+class writing:  # noqa: N801  used as a word: ``with writing(path):``
     """Turn an OSError in the block into a StoreError; ``path`` is the part of the store that is written."""
-    try:
-        yield
-    except OSError as e:
-        raise explain(e, path) from e
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError):
+            raise explain(error, self._path) from error
 
 
 def explain(error: OSError, path: str) -> StoreError:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 
-from idmap.ranges import IdMap, UserMap
 from rootless.errors import HostUnsupported
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from idmap.ranges import IdMap, UserMap
 
 
 class MapsRefused(HostUnsupported):

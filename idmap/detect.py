@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from typing import Final
 
 from idmap import subid
 from idmap.plan import HostIds
 from idmap.ranges import IdMap, UserMap
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 _CAP_SETGID: Final = 6  # linux/capability.h
 _CAP_SETUID: Final = 7

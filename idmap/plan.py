@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from idmap import subid
 from idmap.ranges import LIMIT, IdMap, IdRange, UserMap
 from idmap.subid import SubRange
 from rootless.errors import UsageError
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Final
 
 #: Ids that systemd sets apart for containers (systemd, UIDS-GIDS.md).
 CONTAINER_FIRST: Final = 524288

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from rootless.typed import TYPE_CHECKING, NamedTuple
 
-from rootless.tuples import NamedTuple
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
 
 # hashlib loads OpenSSL, which costs more than everything else in this module.
 try:

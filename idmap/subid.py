@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Final
 
 from idmap.ranges import LIMIT
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
 
 SUBUID: Final = "/etc/subuid"
 SUBGID: Final = "/etc/subgid"

@@ -6,8 +6,11 @@ documented interface), the ``json`` module stands in.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 _BLANKS = " \t\n\r"
 

@@ -18,7 +18,10 @@ Every error says what happened and to what; ``hint`` says what to type next.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class RlError(Exception):

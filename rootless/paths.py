@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
 
 from rootless.errors import StoreError
 from rootless.linux import pidfd
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Paths(NamedTuple):

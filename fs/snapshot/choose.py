@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
-from typing import Final
 
-from fs.snapshot.driver import Driver
 from rootless import codec
 from rootless.errors import HostUnsupported, UsageError
 from rootless.linux import pidfd
-from rootless.paths import Paths
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from fs.snapshot.driver import Driver
+    from rootless.paths import Paths
 
 _ALIASES: Final = {
     "overlay": "overlay",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from fs.snapshot.driver import Rootfs, bring_here, make_directory, open_directory, root_mode
 from rootless.errors import HostUnsupported
 from rootless.linux import mount as linux_mount
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 MAX_LOWERS: Final = 500  # OVL_MAX_STACK, fs/overlayfs/super.c
 _MAX_OPTIONS: Final = 4095  # bytes: mount(2) copies one page, which ends in NUL

@@ -7,7 +7,7 @@ import os
 import re
 import struct
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fs import staging
 from fs.snapshot import overlay
@@ -16,7 +16,9 @@ from rootless.errors import RlError
 from rootless.linux import mount as linux_mount
 from rootless.linux import ns
 from rootless.linux.statfs import file_system
-from rootless.paths import Paths
+
+if TYPE_CHECKING:
+    from rootless.paths import Paths
 
 _REPORT: Final = struct.Struct("=ii")
 _STAGES: Final = ("layers", "namespace", "mount", "hides", "writes", "removes")

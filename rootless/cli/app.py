@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 import typer.core
 
 from rootless.cli import completion, fast, table
-from rootless.cli.table import BOOL, INT, LIST, Argument, Entry, Option, Options, Value, Verb
+from rootless.cli.table import BOOL, INT, LIST, Options
+
+if TYPE_CHECKING:
+    from rootless.cli.table import Argument, Entry, Option, Value, Verb
 
 #: Called with what was parsed; returns the exit code.
 Execute = Callable[[Options], int]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Final
 
 from rootless.errors import UsageError
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 SECOND: Final = 1_000_000_000
 _UNITS: Final = {

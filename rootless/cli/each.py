@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 from rootless.errors import NotFound, RlError
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 
 def each(names: Iterable[str], action: Callable[[str], object], *, missing_ok: bool = False) -> int:

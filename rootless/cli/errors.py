@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import Final
 
 from rootless.cli.render import printable
 from rootless.errors import RlError, StoreError
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 def show(error: RlError, end: str = "") -> None:

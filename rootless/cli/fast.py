@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 from rootless.cli import table
-from rootless.cli.table import BOOL, INT, LIST, Option, Options, Value, Verb
+from rootless.cli.table import BOOL, INT, LIST, Options
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rootless.cli.table import Option, Value, Verb
 
 # strconv.ParseBool (pflag) takes these and nothing else.
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))

@@ -8,12 +8,16 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Sequence
-from typing import Final, NoReturn
 
 from rootless.cli import fast, table
-from rootless.cli.table import Value
 from rootless.errors import RlError
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final, NoReturn
+
+    from rootless.cli.table import Value
 
 _SIGINT_EXIT: Final = 130
 _SIGPIPE_EXIT: Final = 141

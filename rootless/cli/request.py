@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Final
 
 from rootless.cli import values
-from rootless.cli.table import BOOL, INT, LIST, STR, Argument, Option, Options
+from rootless.cli.table import BOOL, INT, LIST, STR, Argument, Option
 from rootless.container.request import RunRequest
 from rootless.errors import UsageError
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
+
+    from rootless.cli.table import Options
 
 _PULL: Final = ("always", "missing", "never")
 _START: Final = "Start"

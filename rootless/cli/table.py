@@ -6,12 +6,10 @@ Each verb declares its options and arguments once, as a ``VERB`` beside its ``ex
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
-
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Final, Protocol
 
 BOOL: Final = "bool"
 STR: Final = "string"

@@ -6,11 +6,15 @@ whatever the verb.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
-
-from rootless.cli.table import GROUPS, Option, Verb, names
+from rootless.cli.table import GROUPS, names
 from rootless.errors import RlError, UsageError
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
+
+    from rootless.cli.table import Option, Verb
 
 _RUN: Final = (
     "attach a blkio-weight cgroup-parent cgroupns cpu-period cpu-quota cpu-shares c cpus cpuset-cpus cpuset-mems "

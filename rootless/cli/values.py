@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
 
 from rootless.container.request import VolumeRequest
 from rootless.errors import UsageError
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Final
+
+    _Refuse = Callable[[str], UsageError]
 
 #: Makes the error of one option from its reason.
-_Refuse = Callable[[str], UsageError]
 
 _NAME_START: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _NAME: Final = _NAME_START | frozenset("_.-")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from typing import Final
 
-from rootless.container.request import RunRequest, VolumeRequest
 from rootless.container.spec import MountSpec, Namespace, Process, RlimitSpec, Spec
 from rootless.errors import UsageError
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Final
+
+    from rootless.container.request import RunRequest, VolumeRequest
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Docker's: any user of a network namespace that is its own may bind low ports.
@@ -190,8 +193,11 @@ def _user_mounts(volumes: tuple[VolumeRequest, ...]) -> tuple[MountSpec, ...]:
 def _user_mount(volume: VolumeRequest, target: str) -> MountSpec:
     access = ("ro",) if volume.readonly else ()
     if volume.kind == "tmpfs":
-        options = [word for word in volume.options if word not in ("rw", "ro")]
-        return MountSpec(target, "tmpfs", "tmpfs", ("nosuid", "nodev", "noexec", *access, *options))
+        # ``exec`` takes the default ``noexec`` back, and is itself no option of the kernel's.
+        lifted = {f"no{word}" for word in volume.options}
+        default = [word for word in ("nosuid", "nodev", "noexec") if word not in lifted]
+        options = [word for word in volume.options if word not in ("rw", "ro", "suid", "dev", "exec")]
+        return MountSpec(target, "tmpfs", "tmpfs", (*default, *access, *options))
     words = [word for word in volume.options if word in ("nosuid", "nodev", "noexec")]
     return MountSpec(target, "bind", volume.source, ("rbind", "rprivate", *access, *words))
 

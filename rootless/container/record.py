@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rootless import codec
 from rootless.container.request import RunRequest, VolumeRequest
 from rootless.container.state import replace
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class RootfsRecord(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rootless.tuples import NamedTuple
+from rootless.typed import NamedTuple
 
 
 class VolumeRequest(NamedTuple):

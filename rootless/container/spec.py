@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rootless import codec
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 OCI_VERSION = "1.1.0"
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from rootless import codec
 from rootless.linux import pidfd
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 CREATED = "created"
 RUNNING = "running"

@@ -6,7 +6,10 @@ import os
 
 from rootless.container import names
 from rootless.errors import Conflict, NotFound, RlError
-from rootless.paths import Paths
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rootless.paths import Paths
 
 
 def check_free(paths: Paths, name: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
-
 from rootless.errors import UsageError
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
 
 #: Docker takes no greater ids from -u.
 MAX_ID: Final = 0x7FFFFFFF

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from rootless import codec
 from rootless.errors import RlError
 from rootless.runtime import control
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def apart(work: Callable[[], None], what: str) -> None:

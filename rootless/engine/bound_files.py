@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 
 from rootless.container import users
-from rootless.container.request import RunRequest
-from rootless.container.users import User
-from rootless.engine.ids import Ids
 from rootless.errors import UsageError
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rootless.container.request import RunRequest
+    from rootless.container.users import User
+    from rootless.engine.ids import Ids
 
 
 def decide(

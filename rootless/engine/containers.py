@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from rootless import paths
 from rootless.container import record, signals, state, store
-from rootless.container.record import ContainerRecord
-from rootless.container.request import ExecRequest
-from rootless.container.state import ContainerState
 from rootless.errors import CommandError, Conflict, NotATerminal, NotFound, RlError
-from rootless.paths import Paths
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Any
+
+    from rootless.container.record import ContainerRecord
+    from rootless.container.request import ExecRequest
+    from rootless.container.state import ContainerState
+    from rootless.paths import Paths
     from rootless.runtime.control import Connection, Message
 
 

@@ -7,19 +7,23 @@ import time
 
 from fs import flock, staging
 from fs.snapshot import choose
-from fs.snapshot.driver import Driver, Rootfs
+from fs.snapshot.driver import Rootfs
 from rootless import paths
 from rootless.container import record, spec, state, store
 from rootless.container.record import ContainerRecord, RootfsRecord
-from rootless.container.request import RunRequest
-from rootless.container.spec import Spec
 from rootless.engine import bound_files, drafts, image_root
 from rootless.engine.apart import apart
-from rootless.engine.drafts import Draft
-from rootless.engine.ids import Entry, Ids
+from rootless.engine.ids import Entry
 from rootless.errors import RlError
-from rootless.paths import Paths
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from fs.snapshot.driver import Driver
+    from rootless.container.request import RunRequest
+    from rootless.container.spec import Spec
+    from rootless.engine.drafts import Draft
+    from rootless.engine.ids import Ids
+    from rootless.paths import Paths
 
 _DEFAULT_STOP_TIMEOUT = 10  # seconds
 

@@ -6,22 +6,26 @@ import os
 
 from fs import merged
 from fs.snapshot import choose
-from fs.snapshot.driver import Driver, Rootfs
+from fs.snapshot.driver import Rootfs
 from rootless import config
 from rootless.container import compose, names, store, users
 from rootless.container.compose import Confinement, Identity, ImageDefaults, Surroundings
-from rootless.container.request import RunRequest, VolumeRequest
-from rootless.container.spec import Spec
-from rootless.container.users import User
 from rootless.engine import bound_files, image_root
 from rootless.engine import ids as engine_ids
-from rootless.engine.ids import Entry, Ids
+from rootless.engine.ids import Entry
 from rootless.errors import Conflict, RlError, UsageError
-from rootless.image.local import Local
 from rootless.isolation import capabilities, masks
 from rootless.linux import caps
-from rootless.paths import Paths
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from fs.snapshot.driver import Driver
+    from rootless.container.request import RunRequest, VolumeRequest
+    from rootless.container.spec import Spec
+    from rootless.container.users import User
+    from rootless.engine.ids import Ids
+    from rootless.image.local import Local
+    from rootless.paths import Paths
 
 _TTY_GID = 5  # Debian's and everybody's group tty
 
@@ -96,7 +100,7 @@ def decide(paths: Paths, request: RunRequest, image: Local | None) -> Draft:
     lowers = image_root.lowers(paths, image, ids) if image is not None else ()
     accounts = _accounts(request, lowers)
     user = _user(request, defaults, ids, accounts)
-    ids = engine_ids.decide(request.userns, (user.uid, user.gid))
+    ids = engine_ids.decide(request.userns, (user.uid, user.gid), ids.host)
     _check_mapped(user, ids)
     id_ = names.new_id()
     directory = store.directory(paths, id_)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fs import flock
 from rootless.container import spec
-from rootless.container.request import RunRequest
 from rootless.engine import create, drafts, image_root
-from rootless.engine.drafts import Draft
 from rootless.isolation import capabilities
 from rootless.isolation.seccomp import cache
 from rootless.runtime import plan
-from rootless.runtime.steps.step import Step
+
+if TYPE_CHECKING:
+    from rootless.container.request import RunRequest
+    from rootless.engine.drafts import Draft
+    from rootless.runtime.steps.step import Step
 
 
 def show(request: RunRequest) -> int:

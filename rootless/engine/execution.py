@@ -7,13 +7,16 @@ import os
 
 from rootless.container import spec
 from rootless.container.compose import DEFAULT_PATH
-from rootless.container.record import ContainerRecord
-from rootless.container.request import ExecRequest
-from rootless.container.spec import Spec
 from rootless.errors import RlError
 from rootless.runtime import client, control
-from rootless.runtime.control import Connection
 from rootless.tty import detach
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rootless.container.record import ContainerRecord
+    from rootless.container.request import ExecRequest
+    from rootless.container.spec import Spec
+    from rootless.runtime.control import Connection
 
 
 def run(connection: Connection, directory: str, note: ContainerRecord, request: ExecRequest) -> int:

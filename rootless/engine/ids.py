@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from idmap import detect
 from idmap import plan as idplan
-from idmap.plan import ContainerPlan, HolderPlan, HostIds
+from idmap.plan import ContainerPlan, HolderPlan
 from idmap.ranges import IdMap, UserMap
 from rootless import log
-from rootless.paths import Paths
 from rootless.runtime import holder as holders
-from rootless.runtime.holder import Holder
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from idmap.plan import HostIds
     from rootless.image.unpack import Unpacker
+    from rootless.paths import Paths
+    from rootless.runtime.holder import Holder
 
 
 class Ids(NamedTuple):
@@ -43,13 +42,15 @@ class Ids(NamedTuple):
         return outer_uid, outer_gid
 
 
-def decide(userns: str | None, user: tuple[int, int] | None = None) -> Ids:
+def decide(userns: str | None, user: tuple[int, int] | None = None, host: HostIds | None = None) -> Ids:
     """Decide the ids of a container; ``user`` is who its command runs as, if that is known.
+
+    ``host``: what was gathered before; the machine is asked if it is not given.
 
     Where there is one id only and nothing else was asked, that id is the command's user: a
     container that runs as 999 then works on a host without ranges.
     """
-    host = detect.gather()
+    host = host or detect.gather()
     held = idplan.holder(host)
     parsed = idplan.parse_userns(userns)
     if user is not None and (parsed.kind == "me" or (held.single and parsed.kind in ("root", "host"))):

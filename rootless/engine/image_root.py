@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from rootless.container.request import RunRequest
 from rootless.engine import ids as engine_ids
 from rootless.engine.apart import apart
-from rootless.engine.ids import Ids
 from rootless.errors import NotFound
 from rootless.image import local, reference
-from rootless.image.local import Local
-from rootless.paths import Paths
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rootless.container.request import RunRequest
+    from rootless.engine.ids import Ids
+    from rootless.image.local import Local
+    from rootless.paths import Paths
 
 
 def find(paths: Paths, request: RunRequest) -> Local:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import calendar
+import gc
 import re
 import sys
 import time
-from typing import Any, Final, TextIO
 
 from fs import descriptor, flock
 from fs.blobs import BlobStore
-from fs.descriptor import Descriptor, ImageConfig, Manifest
-from fs.digest import Digest, chain_ids
+from fs.digest import chain_ids
 from fs.layers import LayerStore
 from fs.layout import Layout
 from rootless import paths as paths_
 from rootless.errors import NotFound, RlError, UsageError
 from rootless.image import local, reference
-from rootless.image.local import INDEX_DIGEST, Local
-from rootless.image.unpack_plan import Unpacker
-from rootless.paths import Paths
-from rootless.tuples import NamedTuple
+from rootless.image.local import INDEX_DIGEST
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any, Final, TextIO
+
+    from fs.descriptor import Descriptor, ImageConfig, Manifest
+    from fs.digest import Digest
+    from rootless.image.local import Local
+    from rootless.image.unpack_plan import Unpacker
+    from rootless.paths import Paths
 
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|z|[+-]\d\d:\d\d)")
 
@@ -60,6 +66,7 @@ def pull(
     from rootless.image import progress
     from rootless.image import pull as pulling
 
+    gc.enable()  # the command line switches it off for verbs that end at once
     where = paths_.find()
     ref = reference.parse(name)
     settings = config.load(where.config)

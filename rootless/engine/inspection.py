@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rootless.container import spec
 from rootless.container import state as states
-from rootless.container.record import ContainerRecord
-from rootless.container.state import ContainerState
 from rootless.engine.logview import timestamp
+
+if TYPE_CHECKING:
+    from rootless.container.record import ContainerRecord
+    from rootless.container.state import ContainerState
 
 _NEVER = "0001-01-01T00:00:00Z"
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from rootless.container import state as states
-from rootless.container.state import ContainerState
 from rootless.linux import pidfd
 from rootless.runtime import logs
 from rootless.runtime.client import write_all
-from rootless.runtime.logs import Record
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rootless.container.state import ContainerState
+    from rootless.runtime.logs import Record
 
 
 class Wanted(NamedTuple):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 
 from rootless import log
-from rootless.container.request import RunRequest
 from rootless.engine import starting
-from rootless.engine.create import Created
 from rootless.engine.create import create as make
 from rootless.errors import NotATerminal, UsageError
 from rootless.runtime.client import Detached
 from rootless.tty import detach
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rootless.container.request import RunRequest
+    from rootless.engine.create import Created
 
 
 def run(request: RunRequest) -> int:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import _signal
 import fcntl
 import os
-from collections.abc import Callable, Iterable
 
 from fs import remove, staging
 from idmap.plan import ONE
 from rootless.container import state, store
-from rootless.container.record import ContainerRecord
 from rootless.engine import ids as engine_ids
-from rootless.engine.create import Created
-from rootless.engine.ids import Entry, Ids
+from rootless.engine.ids import Entry
 from rootless.errors import Conflict, RlError
 from rootless.isolation import capabilities
 from rootless.isolation.seccomp import cache
-from rootless.paths import Paths
 from rootless.runtime import client, control, holder, monitor, plan
-from rootless.runtime.control import Connection
 from rootless.runtime.prepared import ClientEnds, Prepared
 from rootless.tty import detach
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rootless.container.record import ContainerRecord
+    from rootless.engine.create import Created
+    from rootless.engine.ids import Ids
+    from rootless.paths import Paths
+    from rootless.runtime.control import Connection
 
 
 class Attachment(NamedTuple):

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rootless import config, paths
 from rootless.errors import RlError
 from rootless.linux import ns
-from rootless.paths import Paths
+
+if TYPE_CHECKING:
+    from rootless.paths import Paths
 
 _CGROUP_ROOT: Final = "/sys/fs/cgroup"
 _DISTRIBUTION: Final = "rootless"

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from fs import descriptor
 from fs.blobs import BlobStore
-from fs.descriptor import Descriptor, ImageConfig, Manifest
-from fs.digest import Digest, chain_ids
+from fs.descriptor import Manifest
+from fs.digest import chain_ids
 from fs.layers import LayerStore
 from fs.layout import Layout
 from fs.platforms import Platform
 from rootless.errors import Conflict, UsageError
 from rootless.image import reference
-from rootless.paths import Paths
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from fs.descriptor import Descriptor, ImageConfig
+    from fs.digest import Digest
+    from rootless.paths import Paths
 
 #: Annotations of a tag in index.json: the index that the registry served, and the digest of the configuration.
 INDEX_DIGEST: Final = "rl.index.digest"

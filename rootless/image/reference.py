@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from fs.digest import Digest
 from rootless.errors import BadImage, UsageError
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Final
 
 DEFAULT_REGISTRY: Final = "docker.io"
 DEFAULT_TAG: Final = "latest"

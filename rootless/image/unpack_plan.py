@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from rootless.typed import TYPE_CHECKING, NamedTuple
 
-from idmap.ranges import UserMap
-from rootless.tuples import NamedTuple
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from idmap.ranges import UserMap
 
 
 class Unpacker(NamedTuple):

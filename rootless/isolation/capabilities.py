@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
-
 from rootless.errors import UsageError
 from rootless.linux.caps import ALL, NUMBERS
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
 
 #: What Docker grants where nothing is asked (Docker's manual, "Linux capabilities").
 DEFAULT_NAMES: Final = (

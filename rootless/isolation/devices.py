@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from rootless.typed import TYPE_CHECKING, NamedTuple
 
-from rootless.tuples import NamedTuple
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class Device(NamedTuple):

@@ -5,7 +5,10 @@ A path that this kernel does not have is passed over. A privileged container has
 
 from __future__ import annotations
 
-from typing import Final
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 #: Hidden: a directory under an empty read-only tmpfs, a file under /dev/null.
 MASKED: Final = (

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Final
 
 from rootless.linux import prctl
 from rootless.linux.libc import check, libc
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 #: Number by name, without the CAP_ prefix (linux/capability.h).
 NUMBERS: Final = {

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Iterable
-from typing import Final
 
 from rootless.linux.libc import check, libc, syscall
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
 
 RESOLVE_NO_XDEV: Final = 0x01  # linux/openat2.h
 RESOLVE_NO_MAGICLINKS: Final = 0x02

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from rootless.linux.libc import syscall
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 _NR_KEYCTL: Final = {"x86_64": 250, "aarch64": 219}.get(os.uname().machine, 219)
 _JOIN_SESSION_KEYRING: Final = 1  # linux/keyctl.h

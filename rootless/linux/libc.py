@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import TYPE_CHECKING
+
+from rootless.typed import TYPE_CHECKING
 
 libc = ctypes.CDLL(None, use_errno=True)
 

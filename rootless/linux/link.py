@@ -5,7 +5,11 @@ from __future__ import annotations
 import _socket
 import fcntl
 import struct
-from typing import Final
+
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 SIOCGIFFLAGS: Final = 0x8913  # linux/sockios.h
 SIOCSIFFLAGS: Final = 0x8914

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Final
 
 from rootless.linux.libc import check, libc, syscall
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 MS_RDONLY: Final = 0x1  # linux/mount.h
 MS_NOSUID: Final = 0x2

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Final
 
 from rootless.linux.libc import check, libc
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 CLONE_NEWNS: Final = 0x00020000  # linux/sched.h
 CLONE_NEWCGROUP: Final = 0x02000000

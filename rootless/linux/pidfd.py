@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from rootless.linux.libc import syscall
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 _NR_PIDFD_SEND_SIGNAL: Final = 424  # asm-generic/unistd.h
 _NR_PIDFD_OPEN: Final = 434

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Final
 
 from rootless.linux.libc import check, libc
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 PR_SET_DUMPABLE: Final = 4

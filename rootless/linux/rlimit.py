@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import resource
-from typing import Final
+
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 INFINITY: Final = resource.RLIM_INFINITY
 #: Number by the name that ``--ulimit`` takes.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Final
 
 from rootless.linux.libc import syscall
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 SECCOMP_SET_MODE_FILTER: Final = 1  # linux/seccomp.h
 #: Keep speculation as it is: before Linux 5.16 a filter also slowed every program down.

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import TYPE_CHECKING
 
-from rootless.container.record import ContainerRecord
-from rootless.errors import CommandError, CommandNotExecutable, CommandNotFound, HostUnsupported, RlError, UsageError
+from rootless.errors import CommandNotExecutable, CommandNotFound, HostUnsupported, RlError, UsageError
 from rootless.runtime import diagnose
-from rootless.runtime.child import OUTER, SetupPlan
-from rootless.runtime.launch import StepFailed
+from rootless.runtime.child import OUTER
 from rootless.runtime.steps import command, mounts, namespaces
-from rootless.runtime.steps.step import Step
+
+if TYPE_CHECKING:
+    from rootless.container.record import ContainerRecord
+    from rootless.errors import CommandError
+    from rootless.runtime.child import SetupPlan
+    from rootless.runtime.launch import StepFailed
+    from rootless.runtime.steps.step import Step
 
 
 def start(plan: SetupPlan, failed: StepFailed, record: ContainerRecord) -> RlError:

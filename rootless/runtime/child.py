@@ -6,14 +6,16 @@ Read this first: it is the whole of what happens between fork and exec.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NoReturn
 
 from rootless.linux import fd as fds
 from rootless.linux import pidfd
-from rootless.runtime.kernel import Channel, Kernel
-from rootless.tuples import NamedTuple
+from rootless.runtime.kernel import Kernel
+from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from rootless.runtime.kernel import Channel
     from rootless.runtime.steps.step import Step
 
 OUTER, INNER = 0, 1

@@ -11,18 +11,20 @@ import array
 import errno
 import os
 import select
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final
 
 from rootless.errors import RlError
 from rootless.runtime import control
-from rootless.runtime.control import Connection
 from rootless.runtime.streams import enlarge
 from rootless.tty import console
 from rootless.tty.detach import DetachKeys
+from rootless.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from types import FrameType
+    from typing import Final
+
+    from rootless.runtime.control import Connection
 
     Handler = Callable[[int, FrameType | None], object] | int | None
 

@@ -9,19 +9,22 @@ import _socket
 import array
 import os
 import struct
-from collections.abc import Sequence
-from typing import Any, Final
 
 from rootless import codec, errors
 from rootless.errors import RlError
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Final
+
+    Message = dict[str, Any]
 
 #: Large enough for an argument list of 2 MB (execve(2)).
 MAX_MESSAGE: Final = 8 << 20
 _LENGTH: Final = struct.Struct(">I")
 _MAX_FDS: Final = 8
 _NAME: Final = "monitor.sock"
-
-Message = dict[str, Any]
 
 
 class Connection:

@@ -8,12 +8,13 @@ import os
 from typing import TYPE_CHECKING
 
 from rootless.runtime import blame, control, launch, plan
-from rootless.runtime.control import Connection, Message
-from rootless.runtime.reactor import IN, Reactor
+from rootless.runtime.reactor import IN
 
 if TYPE_CHECKING:
     from rootless.runtime.child import SetupPlan
+    from rootless.runtime.control import Connection, Message
     from rootless.runtime.prepared import Prepared
+    from rootless.runtime.reactor import Reactor
 
 
 class _Exec:

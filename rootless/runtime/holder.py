@@ -10,16 +10,20 @@ import _signal
 import errno
 import fcntl
 import os
-from typing import NoReturn
 
 from idmap import apply
-from idmap.plan import HELPERS, ONE, HolderPlan, HostIds
+from idmap.plan import HELPERS, ONE
 from rootless import codec
 from rootless.errors import HostUnsupported
 from rootless.linux import caps, fsid, ns, pidfd, prctl
 from rootless.linux import fd as fds
 from rootless.runtime import diagnose
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from idmap.plan import HolderPlan, HostIds
 
 
 class Holder(NamedTuple):

@@ -10,10 +10,13 @@ import os
 import select
 import stat
 import struct
-from typing import NoReturn
 
 from rootless.linux import fd as fds
 from rootless.linux import mount
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _IN_ROOT = fds.RESOLVE_IN_ROOT | fds.RESOLVE_NO_MAGICLINKS
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import _socket
 import array
 import os
-from typing import TYPE_CHECKING
 
 from rootless.linux import pidfd
 from rootless.runtime import child
 from rootless.runtime.kernel import Channel
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from idmap.ranges import UserMap

@@ -12,10 +12,12 @@ import os
 import select
 import struct
 import time
-from collections.abc import Callable, Iterator
-from typing import Final
 
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Final
 
 STDOUT: Final = 1
 STDERR: Final = 2

@@ -7,7 +7,6 @@ socket, forks what ``exec`` asks for, and leaves when the container has ended. O
 from __future__ import annotations
 
 import _signal
-import _socket
 import errno
 import fcntl
 import gc
@@ -15,8 +14,6 @@ import os
 import struct
 import termios
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
 
 from fs.trouble import explain
 from rootless.container import state as states
@@ -25,13 +22,19 @@ from rootless.errors import Conflict, RlError
 from rootless.linux import fd as fds
 from rootless.linux import pidfd, prctl
 from rootless.runtime import control, launch, logs, plan
-from rootless.runtime.control import Connection, Message
-from rootless.runtime.prepared import ClientEnds, Prepared, Stdio
+from rootless.runtime.prepared import ClientEnds, Stdio
 from rootless.runtime.reactor import IN, Reactor
 from rootless.runtime.streams import Input, Output
+from rootless.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+    from rootless.runtime.control import Connection, Message
     from rootless.runtime.execs import Execs
+    from rootless.runtime.prepared import Prepared
 
 #: Seconds that clients which do not lead get to read the rest of the output of a container that has ended.
 _GRACE = 10.0
@@ -57,6 +60,7 @@ def _main(prepared: Prepared, client: Connection, ends: ClientEnds) -> NoReturn:
     """Run as the monitor and never return into the caller's code."""
     code = 1
     try:
+        gc.enable()
         _become_daemon((client.fileno(), *(end for end in ends if end >= 0), *prepared.keep))
         Monitor(prepared, client, ends).run()
         code = 0

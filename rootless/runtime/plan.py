@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from rootless.container.compose import DEFAULT_SYSCTLS
-from rootless.container.spec import MountSpec, Process, Spec
 from rootless.isolation import capabilities, devices
 from rootless.linux import caps, mount, ns, rlimit
 from rootless.runtime.child import SetupPlan
 from rootless.runtime.steps import command, mounts, namespaces
-from rootless.runtime.steps.step import FirstOf, Step
-from rootless.tuples import NamedTuple
+from rootless.runtime.steps.step import FirstOf
+from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from fs.snapshot.driver import Driver, Rootfs
+    from rootless.container.spec import MountSpec, Process, Spec
+    from rootless.runtime.steps.step import Step
 
 _FLAGS: Final = {
     "ro": mount.MS_RDONLY,

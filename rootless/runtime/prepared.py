@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from rootless.container.record import ContainerRecord
-from rootless.container.spec import Spec
-from rootless.runtime import plan
 from rootless.runtime.streams import enlarge
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from idmap.ranges import UserMap
+    from rootless.container.record import ContainerRecord
+    from rootless.container.spec import Spec
+    from rootless.runtime import plan
 
 
 class Prepared(NamedTuple):

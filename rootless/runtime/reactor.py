@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable
-from typing import Final
+
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    Handler = Callable[[], object]
 
 IN: Final = select.POLLIN
 OUT: Final = select.POLLOUT
-
-Handler = Callable[[], object]
 
 
 class Reactor:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable
-from typing import Final
 
-from rootless.runtime.logs import LogWriter
-from rootless.runtime.reactor import IN, OUT, Reactor
+from rootless.runtime.reactor import IN, OUT
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from rootless.runtime.logs import LogWriter
+    from rootless.runtime.reactor import Reactor
 
 _CHUNK: Final = 1 << 16
 #: How many bytes a client that does not lead may fall behind before it is dropped.

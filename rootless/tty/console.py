@@ -6,7 +6,11 @@ import fcntl
 import os
 import struct
 import termios
-from typing import Final
+
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 IFLAG, OFLAG, CFLAG, LFLAG, ISPEED, OSPEED, CC = range(7)
 _RAW_IFLAG: Final = (

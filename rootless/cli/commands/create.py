@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from rootless.cli import request
-from rootless.cli.table import BOOL, Option, Options, Verb
+from rootless.cli.table import BOOL, Option, Verb
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from rootless.cli.table import Options
 
 VERB: Final = Verb(
     "create",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rootless.cli import render
-from rootless.cli.table import STR, Option, Options, Verb
+from rootless.cli.table import STR, Option, Verb
+
+if TYPE_CHECKING:
+    from rootless.cli.table import Options
 
 VERB: Final = Verb(
     "info",

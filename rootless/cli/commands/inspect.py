@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rootless.cli import errors, render
-from rootless.cli.table import STR, Argument, Option, Options, Verb
+from rootless.cli.table import STR, Argument, Option, Verb
 from rootless.cli.values import choice
 from rootless.errors import NotFound
+
+if TYPE_CHECKING:
+    from rootless.cli.table import Options
 
 VERB: Final = Verb(
     "inspect",

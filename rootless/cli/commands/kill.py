@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from rootless.cli.each import each
-from rootless.cli.table import STR, Argument, Option, Options, Verb
+from rootless.cli.table import STR, Argument, Option, Verb
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from rootless.cli.table import Options
 
 VERB: Final = Verb(
     "kill",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rootless.cli import errors
-from rootless.cli.table import BOOL, STR, Argument, Option, Options, Verb
+from rootless.cli.table import BOOL, STR, Argument, Option, Verb
 from rootless.cli.usage import ClientError
+
+if TYPE_CHECKING:
+    from rootless.cli.table import Options
 
 HUB: Final = "docker.io"
 VERB: Final = Verb(

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Final
 
 from rootless.cli import durations
-from rootless.cli.table import BOOL, STR, Argument, Option, Options, Verb
+from rootless.cli.table import BOOL, STR, Argument, Option, Verb
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from rootless.cli.table import Options
 
 VERB: Final = Verb(
     "logs",

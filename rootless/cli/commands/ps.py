@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
 
 from rootless.cli import durations, render
-from rootless.cli.table import BOOL, Option, Options, Verb
+from rootless.cli.table import BOOL, Option, Verb
+from rootless.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Final
+
+    from rootless.cli.table import Options
     from rootless.engine.containers import ContainerView
 
 VERB: Final = Verb(

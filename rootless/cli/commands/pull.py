@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from rootless.cli.table import BOOL, STR, Argument, Option, Options, Verb
+from rootless.cli.table import BOOL, STR, Argument, Option, Verb
+
+if TYPE_CHECKING:
+    from rootless.cli.table import Options
 
 VERB: Final = Verb(
     "pull",

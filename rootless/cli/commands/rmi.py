@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rootless.cli import errors, render
-from rootless.cli.table import BOOL, Argument, Option, Options, Verb
+from rootless.cli.table import BOOL, Argument, Option, Verb
 from rootless.errors import NotFound, RlError
+
+if TYPE_CHECKING:
+    from rootless.cli.table import Options
 
 VERB: Final = Verb(
     "rmi",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from rootless.cli import request
 from rootless.cli.each import each
 from rootless.cli.errors import say
-from rootless.cli.table import BOOL, Argument, Option, Options, Verb
+from rootless.cli.table import BOOL, Argument, Option, Verb
 from rootless.cli.usage import ClientError
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from rootless.cli.table import Options
 
 VERB: Final = Verb(
     "start",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from rootless.cli.table import Argument, Options, Verb
+from rootless.cli.table import Argument, Verb
+
+if TYPE_CHECKING:
+    from rootless.cli.table import Options
 
 VERB: Final = Verb(
     "tag",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from rootless.cli import errors
-from rootless.cli.table import Argument, Options, Verb
+from rootless.cli.table import Argument, Verb
 from rootless.errors import RlError
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from rootless.cli.table import Options
 
 VERB: Final = Verb(
     "wait",

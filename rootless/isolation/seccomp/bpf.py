@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rootless.isolation.seccomp.profile import ALLOW, ENOSYS, EPERM, ArgumentRule, Policy, Span
+from rootless.isolation.seccomp.profile import ALLOW, ENOSYS, EPERM, ArgumentRule
+
+if TYPE_CHECKING:
+    from rootless.isolation.seccomp.profile import Policy, Span
 
 #: Instructions that the kernel takes at most (linux/bpf_common.h).
 MAX_INSTRUCTIONS: Final = 4096

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from rootless.errors import HostUnsupported
 from rootless.linux.caps import NUMBERS
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 #: Goes up whenever a program changes; a test knows each version's programs.
 VERSION: Final = 1

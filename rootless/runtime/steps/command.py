@@ -7,14 +7,14 @@ import fcntl
 import os
 import stat
 import termios
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from rootless.container import users
 from rootless.linux import caps, keyctl, mount, prctl, rlimit, seccomp
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rootless.runtime.kernel import Kernel
 
 

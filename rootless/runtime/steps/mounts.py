@@ -5,10 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from rootless.linux import mount
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from fs.snapshot.driver import Driver, Rootfs

@@ -6,9 +6,7 @@ key under which ``OpenSources`` opened them, targets by their path inside the ne
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
-from rootless.tuples import NamedTuple
+from rootless.typed import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from rootless.runtime.kernel import Kernel
