@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Final
 
 from fs.snapshot.driver import Rootfs, bring_here, make_directory, open_directory
 from rootless.linux import mount as linux_mount
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class Plain:

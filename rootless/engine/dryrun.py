@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
 
 from fs import flock
 from rootless.container import spec
@@ -11,8 +10,11 @@ from rootless.engine import create, drafts, image_root
 from rootless.isolation import capabilities
 from rootless.isolation.seccomp import cache
 from rootless.runtime import plan
+from rootless.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from rootless.container.request import RunRequest
     from rootless.engine.drafts import Draft
     from rootless.runtime.steps.step import Step

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from rootless.container import spec
 from rootless.container import state as states
 from rootless.engine.logview import timestamp
+from rootless.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from rootless.container.record import ContainerRecord
     from rootless.container.state import ContainerState
 

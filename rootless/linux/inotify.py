@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Final
 
 from rootless.linux.libc import check, libc
+from rootless.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 IN_MODIFY: Final = 0x2  # linux/inotify.h
 IN_CREATE: Final = 0x100

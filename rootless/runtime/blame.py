@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
 
 from rootless.errors import CommandNotExecutable, CommandNotFound, HostUnsupported, RlError, UsageError
 from rootless.runtime import diagnose
 from rootless.runtime.child import OUTER
 from rootless.runtime.steps import command, mounts, namespaces
+from rootless.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rootless.container.record import ContainerRecord

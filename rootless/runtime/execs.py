@@ -5,10 +5,10 @@ from __future__ import annotations
 import _socket
 import errno
 import os
-from typing import TYPE_CHECKING
 
 from rootless.runtime import blame, control, launch, plan
 from rootless.runtime.reactor import IN
+from rootless.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rootless.runtime.child import SetupPlan

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import _signal
 import os
-from typing import TYPE_CHECKING
 
 from rootless.linux import fd as fds
 from rootless.linux import prctl
+from rootless.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rootless.runtime.kernel import Kernel
