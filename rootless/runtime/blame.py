@@ -78,10 +78,12 @@ def _exec(name: str, number: int, record: ContainerRecord) -> CommandError:
             hint=f"it is no program for this machine ({os.uname().machine}), or a script without a #! line: "
             f"see the image's architecture with: rl inspect {record.image or record.short_id}",
         )
+    if number == errno.EISDIR:
+        return CommandNotExecutable(f'exec: "{name}": is a directory: permission denied')
     if number == errno.EACCES:
         return CommandNotExecutable(
             f'exec: "{name}": permission denied',
-            hint="it is a directory, is not executable, or belongs to a user you are not",
+            hint="it is not executable, or only for a user that you are not",
         )
     return CommandNotExecutable(f'exec: "{name}": {os.strerror(number).lower()}')
 

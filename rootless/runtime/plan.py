@@ -42,9 +42,9 @@ _NAMESPACES: Final = {
 }
 #: All kinds with their names in /proc/PID/ns, in the order in which they are entered.
 _JOINED: Final = (
+    ("network", "net"),
     ("user", "user"),
     ("pid", "pid"),
-    ("network", "net"),
     ("ipc", "ipc"),
     ("uts", "uts"),
     ("cgroup", "cgroup"),
@@ -75,7 +75,7 @@ def container(spec: Spec, situation: Situation) -> SetupPlan:
 
 
 def joined(spec: Spec) -> tuple[str, ...]:
-    """Return the namespaces that make the container, by their names in /proc/PID/ns, the one of users first."""
+    """Return the namespaces that make the container, by their names in /proc/PID/ns, in the order of entering."""
     return tuple(name for kind, name in _JOINED if spec.namespace(kind) is not None)
 
 

@@ -189,6 +189,8 @@ class Exec(NamedTuple):
             environment.setdefault("HOME", kernel.home)
         kernel.restore_signals()
         if "/" in name:
+            if os.path.isdir(name):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
             os.execve(name, self.arguments, environment)
         worst: int = errno.ENOENT
         for directory in environment.get("PATH", "/bin:/usr/bin").split(":"):

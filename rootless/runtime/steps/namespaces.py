@@ -34,7 +34,11 @@ class SendNamespaces(NamedTuple):
 
 
 class JoinContainer(NamedTuple):
-    """Enter the namespaces of a container, never reachable from inside: (descriptor, kind) each, user first."""
+    """Enter the namespaces of a container, never reachable from inside: (descriptor, kind) each.
+
+    That of a network comes first: it may belong to another container's user namespace, where only
+    those who have not yet entered this one have rights.
+    """
 
     namespaces: tuple[tuple[int, int], ...]
 
@@ -42,6 +46,8 @@ class JoinContainer(NamedTuple):
         # Before entering: from then on the container could look at this process, which is the interpreter.
         prctl.prctl(prctl.PR_SET_DUMPABLE, 0)
         for fd, kind in self.namespaces:
+            if kind == ns.CLONE_NEWNET and os.fstat(fd).st_ino == os.stat("/proc/self/ns/net").st_ino:
+                continue  # the host's, which it has from a container that shares it, and which we stand in
             ns.setns(fd, kind)
         os.chdir("/")
         kernel.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
