@@ -68,6 +68,9 @@ else:
     def _asdict(self):
         return dict(zip(self._fields, self, strict=True))
 
+    def _arguments(self):
+        return tuple(self)
+
     def _repr(self):
         pairs = ", ".join(f"{field}={value!r}" for field, value in zip(self._fields, self, strict=True))
         return f"{type(self).__name__}({pairs})"
@@ -84,6 +87,6 @@ else:
             "_replace": _replace,
             "_asdict": _asdict,
             "__repr__": _repr,
-            "__getnewargs__": tuple,
+            "__getnewargs__": _arguments,
         },
     )
