@@ -56,13 +56,15 @@ def main() -> int:
 
 
 def _bench(name: str) -> Callable[[Setting], None]:
-    from tests.bench import monitor, profile, run
+    from tests.bench import monitor, profile, pull, run, unpack
 
     return {
         "run": run.run,
         "exec": run.exec_,
         "look": run.look,
         "monitor": monitor.monitor,
+        "unpack": unpack.unpack,
+        "pull": pull.pull,
         "profile": profile.profile,
     }[name]
 

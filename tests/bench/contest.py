@@ -12,17 +12,23 @@ from tests.bench import meter
 from tests.bench.meter import Cost
 
 
-def nothing() -> None:
-    """Prepare nothing."""
+class Command(NamedTuple):
+    """What is run in one turn."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
 
 
 class Contestant(NamedTuple):
-    """A command to measure. ``before`` is run before each turn and not measured; ``log`` shows a failure."""
+    """Somebody to measure; ``command`` is given the number of the turn."""
 
     name: str
-    argv: tuple[str, ...]
-    env: Mapping[str, str]
-    before: Callable[[], None] = nothing
+    command: Callable[[int], Command]
+
+
+def always(name: str, argv: tuple[str, ...], env: Mapping[str, str]) -> Contestant:
+    """Return a contestant that does the same in each turn."""
+    return Contestant(name, lambda _: Command(argv, env))
 
 
 class Goal(NamedTuple):
@@ -37,16 +43,23 @@ class Goal(NamedTuple):
 Costs = dict[str, list[Cost]]
 
 
-def run(contestants: Sequence[Contestant], turns: int, scratch: str) -> Costs:
-    """Measure every contestant ``turns`` times, after one turn that does not count."""
+def run(
+    contestants: Sequence[Contestant], turns: int, scratch: str, *, settle: bool = False, warm: bool = True
+) -> Costs:
+    """Measure every contestant ``turns`` times.
+
+    ``warm``: one turn before does not count. ``settle``: what others wrote is on disk before each begins.
+    """
     costs: Costs = {each.name: [] for each in contestants}
     log = f"{scratch}/said"
-    for turn in range(turns + 1):
+    for turn in range(0 if warm else 1, turns + 1):
         # Another begins each time: what follows a slow neighbour must not always be the same.
         first = turn % len(contestants)
         for each in (*contestants[first:], *contestants[:first]):
-            each.before()
-            cost = meter.measure(each.argv, each.env, log=log)
+            command = each.command(turn)
+            if settle:
+                os.sync()
+            cost = meter.measure(command.argv, command.env, log=log)
             if turn:
                 costs[each.name].append(cost)
         _tell_progress(turn, turns)

@@ -23,6 +23,7 @@ def monitor(given: Setting) -> None:
         groups = {"rl's monitor": [here.monitor(name) for name in names]}
         if here.podman:
             groups["conmon"] = _conmons(here)
+        _settle([pid for pids in groups.values() for pid in pids])
         begin = {pid: meter.own_processor_time(pid) for pids in groups.values() for pid in pids}
         time.sleep(given.seconds)
         print(f"\n{COUNT} waiting containers, watched for {given.seconds:g} s")
@@ -38,6 +39,15 @@ def monitor(given: Setting) -> None:
             if who != "conmon":
                 contest.say_goal("PSS of rl's monitor", middle, LIMIT, " MB")
                 contest.say_goal("its CPU time", used * 1e3, 0, " ms")
+
+
+def _settle(pids: list[int]) -> None:
+    """Wait until what starting them took is over: a second in which none of them worked."""
+    for _ in range(20):
+        before = [meter.own_processor_time(pid) for pid in pids]
+        time.sleep(1)
+        if before == [meter.own_processor_time(pid) for pid in pids]:
+            return
 
 
 def _conmons(here: World) -> list[int]:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from tests.bench import contest, setting
-from tests.bench.contest import Contestant
 from tests.bench.run import NETWORK, World, world
 from tests.bench.setting import Setting
 
@@ -71,7 +70,7 @@ def _floors(given: Setting, here: World, argv: tuple[str, ...]) -> None:
         "rl --version": (*here.rl.argv, "--version"),
         "the command's imports": (python, "-c", _IMPORT_ALL, *_modules(argv, env)),
     }
-    contestants = [Contestant(name, command, env) for name, command in commands.items()]
+    contestants = [contest.always(name, command, env) for name, command in commands.items()]
     contest.show("floors", contest.run(contestants, given.turns or 11, given.scratch))
 
 

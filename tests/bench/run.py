@@ -27,10 +27,10 @@ class World:
         self.rootfs = f"{images.busybox()}/rootfs"
 
     def ours(self, name: str, *arguments: str) -> Contestant:
-        return Contestant(name, (*self.rl.argv, *arguments), self.rl.home.env)
+        return contest.always(name, (*self.rl.argv, *arguments), self.rl.home.env)
 
     def podmans(self, name: str, *arguments: str) -> list[Contestant]:
-        return [Contestant(name, self.podman.argv(*arguments), self.podman.env)] if self.podman else []
+        return [contest.always(name, self.podman.argv(*arguments), self.podman.env)] if self.podman else []
 
     def start(self, name: str) -> None:
         """Start a container that waits, in both."""
@@ -81,11 +81,11 @@ def run(given: Setting) -> None:
             os.mkdir(bundle)
             peers.crun_bundle(bundle, here.rootfs, "true")
             crun = ("crun", f"--root={given.scratch}/crun", "--cgroup-manager=disabled", "run", f"--bundle={bundle}")
-            contestants.append(Contestant("crun run", (*crun, "bench"), plain))
+            contestants.append(contest.always("crun run", (*crun, "bench"), plain))
         if reason := peers.missing("bwrap"):
             setting.say_missing(reason)
         else:
-            contestants.append(Contestant("bwrap", peers.bwrap(here.rootfs, "/bin/true"), plain))
+            contestants.append(contest.always("bwrap", peers.bwrap(here.rootfs, "/bin/true"), plain))
         contest.show(
             "rl run --rm --network none busybox true",
             contest.run(contestants, given.turns or 15, given.scratch),

@@ -13,7 +13,7 @@ from tests.support import docs
 from tests.support import registry as registries
 from tests.support.cache import Unavailable
 from tests.support.docs import Reader
-from tests.support.home import Home
+from tests.support.home import Home, Rl
 from tests.support.registry import Registry
 from tests.support.users import Me
 
@@ -54,7 +54,9 @@ def kind_of(me: Me) -> str:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
-def test_the_examples_show_what_the_document_says(reader: Reader, me: Me, document: Path) -> None:
+def test_the_examples_show_what_the_document_says(reader: Reader, rl: Rl, me: Me, document: Path) -> None:
+    if document.parent.name != "tutorial":  # where everybody has pulled an image before
+        rl.ok("pull", "-q", "busybox")
     reader.follow(document, kind_of(me))
 
 
