@@ -124,7 +124,7 @@ def _judge_restart(world: Aftermath, tally: Tally, death: Death) -> None:
 
 
 def test_a_container_that_changed_its_user_dies_with_its_monitor(world: Aftermath, needs_ranges: None) -> None:
-    """A change of user clears the death signal (prctl(2)): the next command ends the container, and starts no second."""
+    """A change of user clears the death signal (prctl(2)): the next command ends the container."""
     script = "exec su app -s /bin/sh -c 'echo up; exec sleep 1000'"
     world.rl.ok("run", "-d", "--name", "victim", world.reference, "sh", "-c", script)
     world.await_line("victim", "up")
