@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from rootless.linux import link, ns, prctl
+from rootless.linux import fsid, link, ns, prctl
 from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ class JoinContainer(NamedTuple):
             if kind == ns.CLONE_NEWNET and os.fstat(fd).st_ino == os.stat("/proc/self/ns/net").st_ino:
                 continue  # the host's, which it has from a container that shares it, and which we stand in
             ns.setns(fd, kind)
+        # Real root's file-system ids do not exist here: a terminal made with them would be nobody's to give away.
+        fsid.setfsgid(os.getegid())
+        fsid.setfsuid(os.geteuid())
         os.chdir("/")
         kernel.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
