@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 IN_MODIFY: Final = 0x2  # linux/inotify.h
 IN_CREATE: Final = 0x100
 IN_MOVED_TO: Final = 0x80
+IN_DELETE: Final = 0x200
+IN_DELETE_SELF: Final = 0x400
 _IN_CLOEXEC: Final = os.O_CLOEXEC
 _IN_NONBLOCK: Final = os.O_NONBLOCK
 

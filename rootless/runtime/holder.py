@@ -10,6 +10,7 @@ import _signal
 import errno
 import fcntl
 import os
+import select
 
 from idmap import apply
 from idmap.plan import HELPERS, ONE
@@ -17,6 +18,8 @@ from rootless import codec
 from rootless.errors import HostUnsupported
 from rootless.linux import caps, fsid, ns, pidfd, prctl
 from rootless.linux import fd as fds
+from rootless.linux.inotify import IN_DELETE, IN_DELETE_SELF, IN_MOVED_TO, Watch
+from rootless.paths import ensure_private
 from rootless.runtime import diagnose
 from rootless.typed import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +27,13 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from idmap.plan import HolderPlan, HostIds
+
+
+_ATTEMPTS = 3
+
+
+class _Killed(Exception):
+    """The new holder was killed before it was on record."""
 
 
 class Holder(NamedTuple):
@@ -52,10 +62,16 @@ def ensure(runtime: str, host: HostIds, plan: HolderPlan) -> Holder:
     found = _open(path)
     if found is not None:
         return found
+    ensure_private(runtime)  # it may have been deleted at log-out
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return _open(path) or _start(path, host, plan)
+        for _ in range(_ATTEMPTS):
+            try:
+                return _open(path) or _start(path, host, plan)
+            except _Killed:
+                continue
+        raise HostUnsupported("the holder of the user namespace is killed as soon as it starts", hint="see dmesg")
     finally:
         os.close(lock)
 
@@ -82,39 +98,41 @@ def _start(path: str, host: HostIds, plan: HolderPlan) -> Holder:
     to_child_read, to_child_write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _hold(to_parent_write, to_child_read)
+        _hold(path, to_parent_write, to_child_read)
     os.close(to_parent_write)
     os.close(to_child_read)
     try:
-        answer = os.read(to_parent_read, 16)
-        if answer != b"ok":
-            os.waitpid(pid, 0)
-            number = int(answer or b"0")
-            raise diagnose.no_user_namespace(number)
-        try:
-            _write_maps(pid, host, plan)
-        except BaseException:
-            os.close(to_child_write)
-            to_child_write = -1
-            os.waitpid(pid, 0)
-            raise
-        os.write(to_child_write, b"m")
-        if os.read(to_parent_read, 16) != b"held":
-            os.waitpid(pid, 0)
-            raise HostUnsupported("the holder of the user namespace ended at once")
-        record = {"pid": pid, "start": pidfd.start_time(pid), "boot": pidfd.boot_id()}
-        temporary = f"{path}.{os.getpid()}"
-        with open(temporary, "w") as file:
-            file.write(codec.dumps(record))
-        os.rename(temporary, path)
+        _settle(pid, to_parent_read, to_child_write, path, host, plan)
+    except BaseException as e:
+        os.close(to_child_write)  # it is waiting for us, and ends
+        to_child_write = -1
+        if os.WIFSIGNALED(os.waitpid(pid, 0)[1]):
+            raise _Killed from e
+        raise
     finally:
         os.close(to_parent_read)
         if to_child_write >= 0:
             os.close(to_child_write)
     holder = _open(path)
     if holder is None:
-        raise HostUnsupported("the holder of the user namespace ended at once")
+        raise _Killed
     return holder._replace(is_new=True)
+
+
+def _settle(pid: int, from_child: int, to_child: int, path: str, host: HostIds, plan: HolderPlan) -> None:
+    """Give the holder its maps and put it on record; unless it hears of that it ends, so that none is lost."""
+    answer = os.read(from_child, 16)
+    if answer != b"ok":
+        raise diagnose.no_user_namespace(int(answer or b"0"))
+    _write_maps(pid, host, plan)
+    os.write(to_child, b"m")
+    if os.read(from_child, 16) != b"held":
+        raise HostUnsupported("the holder of the user namespace ended at once")
+    record = {"pid": pid, "start": pidfd.start_time(pid), "boot": pidfd.boot_id()}
+    with open(f"{path}.new", "w") as file:
+        file.write(codec.dumps(record))
+    os.rename(f"{path}.new", path)
+    os.write(to_child, b"r")
 
 
 def _write_maps(pid: int, host: HostIds, plan: HolderPlan) -> None:
@@ -124,7 +142,7 @@ def _write_maps(pid: int, host: HostIds, plan: HolderPlan) -> None:
         apply.directly(pid, plan.maps, deny_setgroups=plan.how == ONE)
 
 
-def _hold(to_parent: int, from_parent: int) -> NoReturn:
+def _hold(path: str, to_parent: int, from_parent: int) -> NoReturn:
     try:
         os.setsid()
         os.chdir("/")
@@ -132,6 +150,7 @@ def _hold(to_parent: int, from_parent: int) -> NoReturn:
         for number in (0, 1, 2):
             os.dup2(null, number)
         fds.close_all_but((to_parent, from_parent))
+        watch = _watch(os.path.dirname(path))
         for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTSTP):
             _signal.signal(number, _signal.SIG_IGN)
         try:
@@ -144,13 +163,39 @@ def _hold(to_parent: int, from_parent: int) -> NoReturn:
             os._exit(1)
         prctl.set_name("rl-holder")
         os.write(to_parent, b"held")
+        if os.read(from_parent, 1) != b"r":
+            os._exit(1)
         os.close(to_parent)
         os.close(from_parent)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-        while True:
-            _signal.pause()
+        _sleep(path, watch)
     finally:
         os._exit(1)
+
+
+def _watch(directory: str) -> Watch | None:
+    try:
+        return Watch(directory, IN_DELETE | IN_DELETE_SELF | IN_MOVED_TO)
+    except OSError:  # the user's watches are used up
+        return None
+
+
+def _sleep(path: str, watch: Watch | None) -> None:
+    """Stay as long as the record names us: where it was deleted (at log-out) nobody could find us again."""
+    while watch is None:
+        _signal.pause()
+    poll = select.poll()
+    poll.register(watch.fd, select.POLLIN)
+    while _is_on_record(path):
+        poll.poll()
+        watch.drain()
+
+
+def _is_on_record(path: str) -> bool:
+    try:
+        return bool(codec.load(path)["pid"] == os.getpid())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def join(holder: Holder, root: tuple[int, int] | None = None) -> None:
