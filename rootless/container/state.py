@@ -15,6 +15,9 @@ CREATED = "created"
 RUNNING = "running"
 EXITED = "exited"
 
+_SIGKILL = 9
+_END_TIMEOUT = 5000  # milliseconds
+
 
 class ContainerState(NamedTuple):
     """One version of ``state.json``.
@@ -39,7 +42,8 @@ class ContainerState(NamedTuple):
 
     def is_elsewhere(self) -> bool:
         """Tell whether another host runs it (a store on a shared file system)."""
-        return self.status == RUNNING and self.host != os.uname().nodename
+        # The same kernel is this host, whatever it calls itself now.
+        return self.status == RUNNING and self.host != os.uname().nodename and self.boot != pidfd.boot_id()
 
     def is_lost(self) -> bool:
         """Tell whether it is written as running here but its monitor is gone, or the host was booted since."""
@@ -64,11 +68,36 @@ def load(directory: str) -> ContainerState:
 def current(directory: str) -> ContainerState:
     """Return the state as it is now: a container whose monitor was killed ended with it (137)."""
     state = load(directory)
-    if state.is_lost():
-        finished = os.stat(f"{directory}/state.json").st_mtime_ns
-        error = "monitor lost" if state.boot == pidfd.boot_id() else "the host was restarted"
-        return state._replace(status=EXITED, exit_code=137, error=error, pid=0, finished=finished)
-    return state
+    if not state.is_lost():
+        return state
+    error = "the host was restarted"
+    if state.boot == pidfd.boot_id():
+        error = "monitor lost"
+        _end(state.pid, state.pid_start)
+    finished = os.stat(f"{directory}/state.json").st_mtime_ns
+    return state._replace(status=EXITED, exit_code=137, error=error, pid=0, finished=finished)
+
+
+def _end(pid: int, started: int) -> None:
+    """End a container that outlived its monitor: a change of its user clears the death signal (prctl(2))."""
+    if not pidfd.is_alive(pid, started):
+        return
+    import select
+
+    try:
+        fd = pidfd.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if pidfd.is_alive(pid, started):  # still: what was opened is the container, not a successor
+            pidfd.send_signal(fd, _SIGKILL)
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            poll.poll(_END_TIMEOUT)
+    except (ProcessLookupError, PermissionError):
+        return
+    finally:
+        os.close(fd)
 
 
 def save(directory: str, state: ContainerState) -> None:
