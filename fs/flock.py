@@ -10,6 +10,7 @@ import fcntl
 import os
 
 from fs.trouble import explain
+from rootless.errors import StoreError
 from rootless.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -122,3 +123,18 @@ def _on_this_host(path: str) -> str:
 def store(data_dir: str, *, exclusive: bool = False, wait: bool = True) -> Lock:
     """Return the lock of the whole store: shared to use what is in it, exclusive to remove what nobody uses."""
     return Lock(f"{data_dir}/locks/store", shared=not exclusive, wait=wait)
+
+
+def sweep(data_dir: str) -> None:
+    """Remove the ephemeral locks that killed processes left."""
+    try:
+        names = os.listdir(f"{data_dir}/locks")
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name.startswith(("sha256-", "sha512-")):
+            try:
+                with Lock(f"{data_dir}/locks/{name}", ephemeral=True, wait=False):
+                    continue  # nobody holds it: leaving the block removes it
+            except (Busy, StoreError):
+                continue

@@ -6,6 +6,7 @@ ticks since boot (``linux.pidfd``), which with the pid is a name that is not use
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
 import os
@@ -63,12 +64,14 @@ class Maker(NamedTuple):
 class Staging:
     """A temporary directory under ``tmp``, mode 0700, gone at the end of the ``with`` block.
 
-    What cannot be removed then (files of other ids) is left for ``sweep``.
+    What cannot be removed then (files of other ids) is left for ``sweep``. With ``taken`` it is not a new
+    directory but that one, renamed: so it vanishes at once from where it was, and a full disk does not matter.
     """
 
-    def __init__(self, tmp: str, remove: Callable[[str], None] | None = None) -> None:
+    def __init__(self, tmp: str, remove: Callable[[str], None] | None = None, taken: str | None = None) -> None:
         self._tmp = tmp
         self._remove = remove
+        self._taken = taken
         self._fd = -1
         self.path = ""
 
@@ -78,6 +81,8 @@ class Staging:
             self.path = self._make()
             self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as e:
+            if self._taken is not None and isinstance(e, FileNotFoundError):
+                raise
             raise explain(e, self._tmp) from e
         _try_lock(self._fd, fcntl.LOCK_SH)
         return self.path
@@ -99,8 +104,13 @@ class Staging:
         while True:
             path = f"{self._tmp}/{me.host}.{me.boot}.{me.pid}.{me.start}.{next(_numbers)}"
             try:
-                os.mkdir(path, 0o700)
-            except FileExistsError:
+                if self._taken is None:
+                    os.mkdir(path, 0o700)
+                else:
+                    os.rename(self._taken, path)
+            except OSError as e:
+                if e.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
                 continue
             return path
 
@@ -108,6 +118,15 @@ class Staging:
 def new(tmp: str, remove: Callable[[str], None] | None = None) -> Staging:
     """Return a temporary directory to be used in ``with``; ``remove`` deletes a tree with files of other ids."""
     return Staging(tmp, remove)
+
+
+def taking(path: str, tmp: str, remove: Callable[[str], None] | None = None) -> Staging:
+    """Return the directory ``path`` as a temporary one, for ``with``: a removal that is complete at its beginning.
+
+    Raises, at the beginning of the block:
+        FileNotFoundError: it is gone already.
+    """
+    return Staging(tmp, remove, path)
 
 
 def sweep(tmp: str, remove: Callable[[str], None]) -> tuple[str, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from rootless.container import names
 from rootless.errors import Conflict, NotFound, RlError
+from rootless.linux import pidfd
 from rootless.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ def check_free(paths: Paths, name: str) -> None:
     Raises:
         Conflict: a container has it.
     """
-    owner, _ = _read_name(f"{paths.names}/{name}")
+    owner = _read_name(f"{paths.names}/{name}")[0]
     if owner is not None and os.path.isdir(f"{paths.containers}/{owner}"):
         raise _taken(name, owner)
 
@@ -61,26 +63,61 @@ def _take(paths: Paths, name: str, id_: str) -> None:
     path = f"{paths.names}/{name}"
     # The link carries who takes the name: until the container is published, only the taker's life
     # tells a name in use from one left by a killed process.
-    text = f"{id_}.{os.getpid()}"
+    pid = os.getpid()
+    text = f"{id_}.{pid}.{pidfd.start_time(pid)}"
     for _ in range(3):
         try:
             os.symlink(text, path)
             return
         except FileExistsError:
             pass
-        owner, taker = _read_name(path)
-        if owner is None:
-            continue
-        if os.path.isdir(f"{paths.containers}/{owner}") or _is_running(taker):
-            raise _taken(name, owner)
-        # A stale link is moved aside by its exact text's finder; a racing finder sees it gone.
-        stale = f"{path}.stale.{os.getpid()}"
-        try:
-            os.rename(path, stale)
-        except FileNotFoundError:
-            continue
-        os.unlink(stale)
+        with _Changing(paths):
+            owner = _owner(paths, name)
+            if owner is not None:
+                raise _taken(name, owner)
     raise Conflict(f'Conflict. The container name "/{name}" is being taken by another command.')
+
+
+class _Changing:
+    """Holds the right to remove names: flock(2) on their directory, since a full disk takes no new file.
+
+    Where the file system has no flock two processes may take one stale name, and the later has it.
+    """
+
+    def __init__(self, paths: Paths) -> None:
+        self._fd = os.open(paths.names, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except OSError:
+            return
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
+def _owner(paths: Paths, name: str) -> str | None:
+    """Return who has a name, under the lock; one that a killed process left is removed."""
+    path = f"{paths.names}/{name}"
+    owner, pid, started = _read_name(path)
+    if owner is None or os.path.isdir(f"{paths.containers}/{owner}") or pidfd.is_alive(pid, started):
+        return owner
+    os.unlink(path)
+    return None
+
+
+def sweep(paths: Paths) -> None:
+    """Remove the names whose takers were killed before their containers were published."""
+    try:
+        found = os.listdir(paths.names)
+    except FileNotFoundError:
+        return
+    for name in found:
+        owner = _read_name(f"{paths.names}/{name}")[0]
+        if owner is not None and not os.path.isdir(f"{paths.containers}/{owner}"):
+            with _Changing(paths):
+                _owner(paths, name)
 
 
 def _taken(name: str, owner: str) -> Conflict:
@@ -91,27 +128,22 @@ def _taken(name: str, owner: str) -> Conflict:
     )
 
 
-def _read_name(path: str) -> tuple[str | None, int]:
+def _read_name(path: str) -> tuple[str | None, int, int]:
+    """Return whose name it is, and the taker's pid and start time."""
     try:
-        id_, _, pid = os.readlink(path).partition(".")
+        id_, *taker = os.readlink(path).split(".")
     except FileNotFoundError:
-        return None, 0
-    return id_, int(pid or 0)
-
-
-def _is_running(pid: int) -> bool:
-    return os.path.exists(f"/proc/{pid}")
+        return None, 0, 0
+    pid, started = (int(part) for part in taker) if len(taker) == 2 else (0, 0)
+    return id_, pid, started
 
 
 def release(paths: Paths, name: str, id_: str) -> None:
     """Free ``name`` if the container ``id_`` has it."""
     path = f"{paths.names}/{name}"
-    owner, _ = _read_name(path)
-    if owner == id_:
-        try:
+    with _Changing(paths):
+        if _read_name(path)[0] == id_:
             os.unlink(path)
-        except FileNotFoundError:
-            return
 
 
 def ids(paths: Paths) -> list[str]:
@@ -133,7 +165,7 @@ def find(paths: Paths, text: str) -> str:
     if bare and "/" not in bare and bare not in (".", ".."):
         if len(bare) == 64 and os.path.isdir(f"{paths.containers}/{bare}"):
             return bare
-        owner, _ = _read_name(f"{paths.names}/{bare}")
+        owner = _read_name(f"{paths.names}/{bare}")[0]
         if owner is not None and os.path.isdir(f"{paths.containers}/{owner}"):
             return owner
         matching = [id_ for id_ in ids(paths) if id_.startswith(bare)]
@@ -147,12 +179,3 @@ def find(paths: Paths, text: str) -> str:
 def directory(paths: Paths, id_: str) -> str:
     """Return the directory of container ``id_``."""
     return f"{paths.containers}/{id_}"
-
-
-def withdraw(paths: Paths, id_: str, name: str, to: str) -> None:
-    """Make a container invisible at once by renaming its directory to ``to``, where it is deleted next.
-
-    What a killed process leaves of it is swept from the staging area later.
-    """
-    os.rename(f"{paths.containers}/{id_}", to)
-    release(paths, name, id_)

@@ -205,7 +205,7 @@ def remove(name: str, *, force: bool, volumes: bool) -> None:
     Raises:
         Conflict: it is running, and ``force`` was not given.
     """
-    from fs import staging
+    from fs import flock, staging
     from rootless.engine import create, starting
 
     where, directory, now = _found(name)
@@ -224,9 +224,12 @@ def remove(name: str, *, force: bool, volumes: bool) -> None:
             pass  # it ended by itself
     try:
         created = create.load(where, os.path.basename(directory))
-        with starting.Startable(created), staging.new(where.tmp, starting.remove_tree(created)) as stage:
-            store.withdraw(where, created.record.id, created.record.name, f"{stage}/{created.record.id}")
-        staging.sweep(where.tmp, starting.remove_tree(created))
+        delete = starting.remove_tree(created)
+        with starting.Startable(created), staging.taking(directory, where.tmp, delete):
+            store.release(where, created.record.name, created.record.id)
+        staging.sweep(where.tmp, delete)
+        flock.sweep(where.data)
+        store.sweep(where)
     except FileNotFoundError:
         if force:
             return

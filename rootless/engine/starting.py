@@ -197,12 +197,11 @@ def _forget(created: Created) -> Callable[[], None]:
     paths, note = created.paths, created.record
 
     def forget() -> None:
-        with staging.new(paths.tmp) as where:
-            try:
-                store.withdraw(paths, note.id, note.name, f"{where}/{note.id}")
-            except FileNotFoundError:
-                return  # somebody was faster
-            remove.tree(f"{where}/{note.id}")
+        try:
+            with staging.taking(created.directory, paths.tmp):
+                store.release(paths, note.name, note.id)
+        except FileNotFoundError:
+            return  # somebody was faster
 
     return forget
 

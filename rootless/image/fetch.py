@@ -10,7 +10,7 @@ import contextlib
 import os
 from typing import NamedTuple
 
-from fs import descriptor, remove, staging
+from fs import descriptor, flock, remove, staging
 from fs.blobs import BlobStore, Ingest
 from fs.descriptor import Descriptor, ImageConfig, Manifest
 from fs.digest import Digest, chain_ids
@@ -105,6 +105,7 @@ class Fetcher:
             RlError: a layer cannot be had or unpacked; nothing half is left, and what is complete stays.
         """
         staging.sweep(self._paths.tmp, self._remove)
+        flock.sweep(self._paths.data)
         with contextlib.ExitStack() as stack:
             self._stage = stack.enter_context(staging.new(self._paths.tmp, self._remove))
             while missing := self.missing():
