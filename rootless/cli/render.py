@@ -54,8 +54,9 @@ def quoted(text: str) -> str:
 
 
 def command(words: Sequence[str], *, whole: bool = False) -> str:
-    """Return a command as one quoted cell of at most 20 columns, or ``whole``."""
-    text = " ".join(words)
+    """Return a command as one quoted cell of at most 20 columns, or ``whole``; arguments with spaces have quotes."""
+    first, *others = words or ("",)
+    text = " ".join((first, *(f"'{word}'" if " " in word else word for word in others)))
     if not whole and len(text) > _COMMAND_WIDTH:
         text = text[: _COMMAND_WIDTH - 1] + "…"
     return quoted(text)

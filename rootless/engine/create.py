@@ -84,8 +84,6 @@ def make(draft: Draft) -> Created:
         spec.save(bundle, draft.spec)
         state.save(bundle, state.ContainerState())
         note = _publish(where, bundle, note)
-    if request.cidfile is not None:
-        _write_cidfile(request.cidfile, draft.id)
     return Created(where, note, draft.spec, draft.ids, draft.driver, draft.rootfs)
 
 
@@ -207,19 +205,33 @@ def _publish(where: Paths, bundle: str, note: ContainerRecord) -> ContainerRecor
     note = note._replace(name=name)
     try:
         record.save(bundle, note)
-        store.publish(where, bundle, note.id)
+        with _Cidfile(note.request.cidfile, note.id):
+            store.publish(where, bundle, note.id)
     except BaseException:
         store.release(where, name, note.id)
         raise
     return note
 
 
-def _write_cidfile(path: str, id_: str) -> None:
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    except OSError as e:
-        raise RlError(f"failed to create the container ID file {path!r}: {e.strerror}") from e
-    try:
-        os.write(fd, id_.encode())
-    finally:
-        os.close(fd)
+class _Cidfile:
+    """``--cidfile``: written before the container is there, so that one without it is never left; removed on failure."""
+
+    def __init__(self, path: str | None, id_: str) -> None:
+        self._path = path
+        self._id = id_
+
+    def __enter__(self) -> None:
+        if self._path is None:
+            return
+        try:
+            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        except OSError as e:
+            raise RlError(f"failed to create the container ID file {self._path!r}: {e.strerror}") from e
+        try:
+            os.write(fd, self._id.encode())
+        finally:
+            os.close(fd)
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None and self._path is not None:
+            os.unlink(self._path)

@@ -74,6 +74,10 @@ def check(paths: Paths, request: RunRequest) -> None:
         raise UsageError(f"--rootfs: {request.image!r} is not a directory")
     for volume in request.volumes:
         _check_volume(volume)
+    if request.stop_signal is not None:
+        from rootless.container import signals
+
+        signals.number(request.stop_signal)
     _security(request)
 
 

@@ -48,6 +48,7 @@ _NOT_PROXIED: Final = frozenset(
     33,
 }
 _FORCE_AFTER: Final = 3
+_BEHIND: Final = b"rl: this end of attach was too slow, and was left out of a part of the output; rl logs has it all\n"
 
 
 class Detached(Exception):
@@ -293,6 +294,8 @@ class Session:
             message, _ = taken
             if message["event"] == "error":
                 raise control.revive(message)
+            if message["event"] == "behind":
+                write_all(2, _BEHIND)
             if message["event"] == "exit":
                 self._code = message["code"]
                 self._unwatch_stdin()

@@ -210,14 +210,20 @@ class Monitor:
                 self._outputs[stream] = Output(self._reactor, end, stream, self._log, changed)
             if stdio.stdin >= 0:
                 self._input = Input(self._reactor, stdio.stdin, close_at_end=True)
-        self._attach(self._ends, leads=True)
+        self._attach(self._first, self._ends)
 
-    def _attach(self, ends: ClientEnds, *, leads: bool) -> None:
+    def _attach(self, client: Connection, ends: ClientEnds) -> None:
+        # Who comes first holds the container back, as a pipe would; a second one that does not read must not.
+        leads = not any(output.is_led for output in self._outputs.values())
+
+        def dropped() -> None:
+            self._send(client, {"event": "behind"})
+
         for stream, end in ((logs.STDOUT, ends.stdout), (logs.STDERR, ends.stderr)):
             if end < 0:
                 continue
             if stream in self._outputs:
-                self._outputs[stream].add(end, leads=leads)
+                self._outputs[stream].add(end, leads=leads, dropped=dropped)
             else:
                 os.close(end)
         if ends.stdin >= 0:
@@ -287,9 +293,7 @@ class Monitor:
             case "attach":
                 ends = iter(received)
                 wanted = message["streams"]
-                self._attach(
-                    ClientEnds(*(next(ends) if name in wanted else -1 for name in ClientEnds._fields)), leads=False
-                )
+                self._attach(client, ClientEnds(*(next(ends) if name in wanted else -1 for name in ClientEnds._fields)))
                 self._waiting.append(client)
                 self._send(client, {"event": "attached"})
             case "wait":

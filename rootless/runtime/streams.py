@@ -31,15 +31,22 @@ def enlarge(pipe: int) -> None:
         return
 
 
+def _nothing() -> None:
+    """Be told, and do nothing about it."""
+
+
 class Sink:
     """A client's pipe for one stream. The one that ``leads`` holds the container back; others are dropped."""
 
-    def __init__(self, reactor: Reactor, fd: int, *, leads: bool, drained: Callable[[], None]) -> None:
+    def __init__(
+        self, reactor: Reactor, fd: int, *, leads: bool, drained: Callable[[], None], dropped: Callable[[], None]
+    ) -> None:
         os.set_blocking(fd, False)
         self._reactor = reactor
         self._fd = fd
         self._pending = bytearray()
         self._drained = drained
+        self._dropped = dropped
         self.leads = leads
         self.gone = False
 
@@ -60,7 +67,7 @@ class Sink:
         if self._pending:
             self._pending += data
             if not self.leads and len(self._pending) > MAX_BEHIND:
-                self.close()
+                self.drop()
             return
         written = self._write(data)
         if written < len(data) and not self.gone:
@@ -88,6 +95,11 @@ class Sink:
             self._reactor.forget(self._fd)
             self._drained()
 
+    def drop(self) -> None:
+        """Let go of a client that has not read what was left for it, and tell it so."""
+        self.close()
+        self._dropped()
+
     def close(self) -> None:
         """Let the client see the end of the stream."""
         if not self.gone:
@@ -112,14 +124,19 @@ class Output:
         self.ended = False
         self._resume()
 
-    def add(self, fd: int, *, leads: bool) -> Sink:
-        """Send the stream to the pipe ``fd`` from now on; the sink owns it."""
-        sink = Sink(self._reactor, fd, leads=leads, drained=self._resume)
+    def add(self, fd: int, *, leads: bool, dropped: Callable[[], None] = _nothing) -> Sink:
+        """Send the stream to the pipe ``fd`` from now on; the sink owns it. ``dropped``: called where it is too slow."""
+        sink = Sink(self._reactor, fd, leads=leads, drained=self._resume, dropped=dropped)
         if self.ended:
             sink.close()
         else:
             self._sinks.append(sink)
         return sink
+
+    @property
+    def is_led(self) -> bool:
+        """Whether there is a client that the container waits for."""
+        return any(sink.leads and not sink.gone for sink in self._sinks)
 
     @property
     def flushed(self) -> bool:
@@ -177,7 +194,7 @@ class Output:
         """Let go of the clients that do not lead and have not read what was left for them."""
         for sink in self._sinks:
             if not sink.leads:
-                sink.close()
+                sink.drop()
         self._resume()
 
 

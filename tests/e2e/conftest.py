@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import tools, users
+from tests.support import tools
 from tests.support.box import Box
 from tests.support.home import Home
 from tests.support.registry import Registry
 from tests.support.screen import Screen
+from tests.support.users import Me
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +53,7 @@ def screen(box: Box) -> Iterator[Callable[..., Screen]]:
 
 
 @pytest.fixture
-def rootfs(tmp_path_factory: pytest.TempPathFactory, box: Box) -> Path:
+def rootfs(tmp_path_factory: pytest.TempPathFactory, container_root: tuple[int, int]) -> Path:
     """Make a root file system with a static busybox, whose files are those of the container's root."""
     made = tmp_path_factory.mktemp("rootfs")
     for name in ("bin", "dev", "etc", "proc", "sys", "tmp"):
@@ -63,15 +64,28 @@ def rootfs(tmp_path_factory: pytest.TempPathFactory, box: Box) -> Path:
     (made / "marker").write_text("the marker")
     (made / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (made / "etc/group").write_text("root:x:0:\n")
-    give_away(made)
+    give_away(made, container_root)
     return made
 
 
-def give_away(tree: Path) -> None:
-    """As real root: make everything below ``tree`` the container root's, and let it get there."""
-    user = users.me()
-    if not user.is_root:
-        return
-    uid, gid = user.subuids[0].start, user.subgids[0].start
-    for path in (tree, *tree.rglob("*")):
-        os.chown(path, uid, gid, follow_symlinks=False)
+@pytest.fixture(scope="session")
+def container_root(shared_box: Box) -> tuple[int, int]:
+    """Return the host's ids of a container's root: its files are the container's own."""
+    id_ = shared_box.ok("create", "--network", "none", shared_box.image("busybox"))
+    status = os.stat(f"{shared_box.home.data}/containers/{id_}/files/hosts")
+    shared_box.ok("rm", id_)
+    return status.st_uid, status.st_gid
+
+
+def give_away(tree: Path, owner: tuple[int, int]) -> None:
+    """As real root: make everything below ``tree`` the container root's, whom our own files are not for."""
+    if os.geteuid() == 0:
+        for path in (tree, *tree.rglob("*")):
+            os.chown(path, *owner, follow_symlinks=False)
+
+
+@pytest.fixture
+def needs_many_ids(me: Me) -> None:
+    """Skip where a container gets one id only: an ordinary user without ranges. Real root always has some."""
+    if not me.is_root and not me.has_ranges:
+        pytest.skip("needs subuid ranges")

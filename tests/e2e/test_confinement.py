@@ -62,7 +62,10 @@ def test_no_further_user_namespace_can_be_made(box: Box) -> None:
 
 
 def test_mounts_cannot_be_made(box: Box) -> None:
-    assert box.sh("mount -t tmpfs none /mnt 2>/dev/null || mount -t tmpfs none /tmp 2>/dev/null || echo refused") == "refused"
+    assert (
+        box.sh("mount -t tmpfs none /mnt 2>/dev/null || mount -t tmpfs none /tmp 2>/dev/null || echo refused")
+        == "refused"
+    )
     assert box.sh("umount /proc/kcore 2>/dev/null || echo refused") == "refused"
 
 
@@ -86,7 +89,7 @@ def test_new_privileges_can_be_forbidden(box: Box) -> None:
     assert status(box, "-u", "app", "--security-opt", "no-new-privileges:true")["NoNewPrivs"] == "1"
 
 
-def test_setuid_programs_work_unless_that_is_forbidden(box: Box, needs_ranges: None) -> None:
+def test_setuid_programs_work_unless_that_is_forbidden(box: Box, needs_many_ids: None) -> None:
     image = box.image("debian")
     script = "cp /usr/bin/id /id; chmod 4755 /id; exec setpriv --reuid 1000 --clear-groups /id -u"
     assert box.out(image, "sh", "-c", script) == "0"
@@ -131,7 +134,7 @@ true"""
     assert box.out("--init", "busybox", "sh", "-c", script) == ""
 
 
-def test_the_callers_groups_are_left_behind(box: Box, needs_ranges: None) -> None:
+def test_the_callers_groups_are_left_behind(box: Box, needs_many_ids: None) -> None:
     assert status(box)["Groups"].split() == ["0"]
 
 

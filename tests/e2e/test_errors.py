@@ -54,7 +54,7 @@ def test_such_a_container_without_rm_stays_and_says_why(box: Box) -> None:
 
 
 @pytest.fixture
-def programs(tmp_path: Path) -> Path:
+def programs(tmp_path: Path, container_root: tuple[int, int]) -> Path:
     """Files that look like programs and are none for this machine."""
     made = tmp_path / "programs"
     made.mkdir()
@@ -70,7 +70,7 @@ def programs(tmp_path: Path) -> Path:
     for name, content in contents.items():
         (made / name).write_bytes(content)
         (made / name).chmod(0o755)
-    give_away(made)
+    give_away(made, container_root)
     return made
 
 
@@ -121,7 +121,9 @@ def test_an_unknown_image(box: Box, registry: Registry) -> None:
 
 
 def test_an_unknown_image_that_is_not_to_be_pulled(box: Box) -> None:
-    refused(box, box.run("--pull", "never", "nosuch", "true"), 125, "No such image: nosuch:latest", "hint: rl pull nosuch")
+    refused(
+        box, box.run("--pull", "never", "nosuch", "true"), 125, "No such image: nosuch:latest", "hint: rl pull nosuch"
+    )
 
 
 def test_a_wrong_password(home: Home, rl: Rl, registry: Registry, namespaces: None) -> None:
@@ -225,7 +227,9 @@ def test_a_home_that_cannot_be_written(box: Box, tmp_path: Path, me: Me) -> None
     if me.is_root:
         pytest.skip("needs an ordinary user")
     (tmp_path / "home").mkdir(mode=0o500)
-    result = box.run("busybox", "true", env={"HOME": f"{tmp_path}/home", "RL_DATA": "", "RL_CONFIG": "", "RL_RUNTIME": ""})
+    result = box.run(
+        "busybox", "true", env={"HOME": f"{tmp_path}/home", "RL_DATA": "", "RL_CONFIG": "", "RL_RUNTIME": ""}
+    )
     assert result.code == 125
     assert "Permission denied" in result.stderr
     assert "RL_DATA" in result.stderr

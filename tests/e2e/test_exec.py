@@ -50,7 +50,7 @@ def test_a_missing_working_directory_is_an_error(box: Box) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_another_user_has_its_home_and_groups(box: Box, needs_ranges: None) -> None:
+def test_another_user_has_its_home_and_groups(box: Box, needs_many_ids: None) -> None:
     id_ = box.asleep()
     assert box.ok("exec", "-u", "app", id_, "sh", "-c", "id; echo $HOME").splitlines() == [
         "uid=1000(app) gid=1000(app) groups=50(staff),1000(app)",

@@ -124,7 +124,16 @@ def test_kill_of_a_stopped_container_is_an_error(box: Box) -> None:
 def test_an_unknown_signal_is_an_error(box: Box) -> None:
     result = box("kill", "-s", "NOPE", box.asleep())
     assert result.code == 1
-    assert "invalid signal: NOPE" in result.stderr.lower().replace("nope", "NOPE")
+    assert "invalid signal: NOPE" in result.stderr
+    result = box.run("--stop-signal", "NOPE", "busybox", "true")
+    assert result.code == 125
+    assert "invalid signal: NOPE" in result.stderr
+
+
+def test_real_time_signals_have_names_too(box: Box) -> None:
+    id_ = box.asleep("--stop-signal", "SIGRTMIN+3")
+    box.ok("kill", "-s", "RTMIN+3", id_)
+    assert box.inspect(id_)["Config"]["StopSignal"] == "SIGRTMIN+3"
 
 
 def test_wait_prints_the_exit_code_of_each(box: Box) -> None:

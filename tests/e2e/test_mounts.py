@@ -9,16 +9,15 @@ import pytest
 
 from tests.e2e.conftest import give_away
 from tests.support.box import Box
-from tests.support.users import Me
 
 
 @pytest.fixture
-def shared(tmp_path: Path, me: Me) -> Path:
+def shared(tmp_path: Path, container_root: tuple[int, int]) -> Path:
     """A directory of the host that the container's root may write to."""
     made = tmp_path / "shared"
     made.mkdir()
     (made / "file").write_text("from the host\n")
-    give_away(made)
+    give_away(made, container_root)
     return made
 
 
@@ -36,7 +35,10 @@ def test_a_file_can_be_bound(box: Box, shared: Path) -> None:
 
 
 def test_a_read_only_bind_is_read_only(box: Box, shared: Path) -> None:
-    assert box.sh("touch /there/x || echo refused; cat /there/file", "-v", f"{shared}:/there:ro").split("\n") == ["refused", "from the host"]
+    assert box.sh("touch /there/x || echo refused; cat /there/file", "-v", f"{shared}:/there:ro").split("\n") == [
+        "refused",
+        "from the host",
+    ]
 
 
 def test_read_only_is_recursive(box: Box) -> None:
@@ -52,7 +54,10 @@ def test_read_only_is_recursive(box: Box) -> None:
 def test_mount_words_do_the_same(box: Box, shared: Path) -> None:
     words = f"type=bind,source={shared},target=/there,readonly"
     assert box.sh("touch /there/x || echo refused", "--mount", words) == "refused"
-    assert box.sh("mount | grep -c ' /t type tmpfs.*size=1024k'", "--mount", "type=tmpfs,destination=/t,tmpfs-size=1m") == "1"
+    assert (
+        box.sh("mount | grep -c ' /t type tmpfs.*size=1024k'", "--mount", "type=tmpfs,destination=/t,tmpfs-size=1m")
+        == "1"
+    )
 
 
 def test_a_missing_source_is_made_for_v_and_refused_for_mount(box: Box, tmp_path: Path) -> None:
@@ -100,19 +105,21 @@ def test_a_mount_that_makes_no_sense_is_refused(box: Box, options: tuple[str, ..
     assert box.left_over() == []
 
 
-def test_a_parent_is_mounted_before_what_lies_below(box: Box, shared: Path) -> None:
+def test_a_parent_is_mounted_before_what_lies_below(box: Box, shared: Path, container_root: tuple[int, int]) -> None:
     (shared / "inner").mkdir()
-    give_away(shared)
+    give_away(shared, container_root)
     printed = box.sh("ls /a /a/inner", "-v", f"{shared}/file:/a/inner/f", "-v", f"{shared}:/a")
     assert "f" in printed.split()
 
 
-def test_the_sources_directory_need_not_be_the_containers_to_enter(box: Box, tmp_path: Path, me: Me) -> None:
+def test_the_sources_directory_need_not_be_the_containers_to_enter(
+    box: Box, tmp_path: Path, container_root: tuple[int, int]
+) -> None:
     """What is bound is opened as the caller, before the container's ids count."""
     private = tmp_path / "private"
     (private / "inner").mkdir(parents=True)
     (private / "inner/file").write_text("reached\n")
-    give_away(private / "inner")
+    give_away(private / "inner", container_root)
     private.chmod(0o700)
     assert box.sh("cat /there/file", "-v", f"{private}/inner:/there") == "reached"
 
@@ -191,7 +198,8 @@ def test_sysctls_of_the_host_are_read_only(box: Box) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/interrupts", "/proc/acpi", "/proc/scsi", "/sys/firmware"]
+    "path",
+    ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/interrupts", "/proc/acpi", "/proc/scsi", "/sys/firmware"],
 )
 def test_masked_paths_are_empty(box: Box, path: str) -> None:
     script = f"[ -e {path} ] || exit 0; if [ -d {path} ]; then ls -A {path}; else head -c 1 {path}; fi"
@@ -203,7 +211,13 @@ def test_a_privileged_container_has_no_masks(box: Box) -> None:
 
 
 def test_hosts_hostname_and_resolv_conf_are_the_containers_own(box: Box) -> None:
-    printed = box.sh("cat /etc/hosts /etc/hostname; echo x >> /etc/hosts; tail -n 1 /etc/hosts", "--hostname", "name", "--add-host", "other:10.1.2.3")
+    printed = box.sh(
+        "cat /etc/hosts /etc/hostname; echo x >> /etc/hosts; tail -n 1 /etc/hosts",
+        "--hostname",
+        "name",
+        "--add-host",
+        "other:10.1.2.3",
+    )
     assert "127.0.0.1\tlocalhost" in printed
     assert "\tname\n" in printed
     assert "10.1.2.3\tother" in printed
@@ -224,13 +238,25 @@ def test_both_drivers_give_the_same_view(box: Box) -> None:
 # ---- an image that tries to make us touch the host
 
 #: Where a container's mounts go, and a symlink in its place would lead if it were followed on the host.
-TARGETS = ("proc", "dev", "sys", "etc", "tmp/bound", "etc/hosts", "etc/hostname", "etc/resolv.conf", "dev/shm", "dev/null", "dev/pts")
+TARGETS = (
+    "proc",
+    "dev",
+    "sys",
+    "etc",
+    "tmp/bound",
+    "etc/hosts",
+    "etc/hostname",
+    "etc/resolv.conf",
+    "dev/shm",
+    "dev/null",
+    "dev/pts",
+)
 
 
 @pytest.mark.parametrize("name", TARGETS)
 @pytest.mark.parametrize("to", ["directory", "file", "missing", "upwards", "loop"])
 def test_a_symlink_in_the_place_of_a_mount_leads_nowhere_on_the_host(
-    box: Box, rootfs: Path, tmp_path: Path, shared: Path, name: str, to: str
+    box: Box, rootfs: Path, container_root: tuple[int, int], tmp_path: Path, shared: Path, name: str, to: str
 ) -> None:
     victim = tmp_path / "victim"
     (victim / "directory").mkdir(parents=True)
@@ -242,7 +268,7 @@ def test_a_symlink_in_the_place_of_a_mount_leads_nowhere_on_the_host(
     place.parent.mkdir(exist_ok=True)
     target = {"upwards": f"../../../../../../../..{victim}/missing", "loop": str(place)}.get(to, f"{victim}/{to}")
     place.symlink_to(target)
-    give_away(rootfs)
+    give_away(rootfs, container_root)
     result = box.run("-v", f"{shared}:/tmp/bound", "--rootfs", str(rootfs), "sh", "-c", "echo ran")
     # It may start with the mount at the symlink's target inside of the container, or be refused; the host is untouched.
     assert result.code in (0, 125, 126, 127), result
@@ -253,20 +279,35 @@ def test_a_symlink_in_the_place_of_a_mount_leads_nowhere_on_the_host(
     assert str(victim) not in Path("/proc/self/mountinfo").read_text()
 
 
-def test_a_mask_cannot_be_dodged_by_a_symlink(box: Box, rootfs: Path) -> None:
+def test_a_mask_cannot_be_dodged_by_a_symlink(box: Box, rootfs: Path, container_root: tuple[int, int]) -> None:
     """With /proc as a symlink the proc file system and its masks land at one and the same place."""
     (rootfs / "proc").rmdir()
     (rootfs / "real").mkdir()
     (rootfs / "proc").symlink_to("real")
-    give_away(rootfs)
-    result = box.run("--rootfs", str(rootfs), "sh", "-c", "cat /real/timer_list /real/keys /real/sysrq-trigger; echo h > /real/sysrq-trigger || echo refused")
+    give_away(rootfs, container_root)
+    result = box.run(
+        "--rootfs",
+        str(rootfs),
+        "sh",
+        "-c",
+        "cat /real/timer_list /real/keys /real/sysrq-trigger; echo h > /real/sysrq-trigger || echo refused",
+    )
     assert result.stdout.strip() in ("", "refused")
 
 
 def test_mount_points_that_are_missing_are_made(box: Box, rootfs: Path) -> None:
     for name in ("proc", "dev", "sys"):
         (rootfs / name).rmdir()
-    assert box.out("--rootfs", str(rootfs), "sh", "-c", "test -e /proc/self && test -c /dev/null && test -d /sys/kernel && echo all") == "all"
+    assert (
+        box.out(
+            "--rootfs",
+            str(rootfs),
+            "sh",
+            "-c",
+            "test -e /proc/self && test -c /dev/null && test -d /sys/kernel && echo all",
+        )
+        == "all"
+    )
 
 
 def test_links_of_dev_that_an_image_brings_do_not_matter(box: Box, rootfs: Path) -> None:

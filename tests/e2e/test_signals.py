@@ -49,7 +49,9 @@ def test_without_sig_proxy_the_client_dies_alone(box: Box) -> None:
 
 
 def test_a_signal_that_kills_gives_128_and_its_number(box: Box) -> None:
-    with box.start("run", "--init", "--rm", "--network", "none", "busybox", "sh", "-c", "echo up; exec sleep 1000") as running:
+    with box.start(
+        "run", "--init", "--rm", "--network", "none", "busybox", "sh", "-c", "echo up; exec sleep 1000"
+    ) as running:
         assert running.stdout
         assert running.stdout.readline() == b"up\n"
         running.send_signal(signal.SIGTERM)
@@ -83,7 +85,12 @@ def test_without_init_the_command_is_process_1(box: Box) -> None:
 def test_nohup_protects_the_client_from_a_hang_up(box: Box) -> None:
     command = ("nohup", *box.argv, "run", "--rm", "--network", "none", "busybox", "sh", "-c", TRAPS)
     with subprocess.Popen(
-        command, env=box.home.env, cwd=box.home.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        env=box.home.env,
+        cwd=box.home.path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as running:
         assert running.stdout
         assert running.stdout.readline() == b"up\n"

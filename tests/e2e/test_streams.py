@@ -98,7 +98,13 @@ def shell(box: Box, line: str, **options: str) -> subprocess.CompletedProcess[by
     """Run a line of the host's shell in which ``$rl`` is our command."""
     env = {**box.home.env, "rl": " ".join(box.argv), **options}
     return subprocess.run(
-        ("sh", "-c", line), env=env, cwd=box.home.path, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+        ("sh", "-c", line),
+        env=env,
+        cwd=box.home.path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=30,
+        check=False,
     )
 
 

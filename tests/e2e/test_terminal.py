@@ -43,7 +43,9 @@ def test_the_terminal_is_as_before_after_a_failure(screen: Show) -> None:
 
 
 def test_the_size_is_known_from_the_start_and_follows(screen: Show) -> None:
-    shown = screen(*RUN, "sh", "-c", "stty size; trap 'stty size; exit' WINCH; while :; do sleep 0.1; done", rows=33, columns=99)
+    shown = screen(
+        *RUN, "sh", "-c", "stty size; trap 'stty size; exit' WINCH; while :; do sleep 0.1; done", rows=33, columns=99
+    )
     shown.expect("33 99")
     shown.resize(44, 111)
     shown.expect("44 111")
@@ -51,7 +53,9 @@ def test_the_size_is_known_from_the_start_and_follows(screen: Show) -> None:
 
 
 def test_ctrl_c_reaches_the_command_not_rl(screen: Show) -> None:
-    shown = screen(*RUN, "sh", "-c", "trap 'echo interrupted; exit 5' INT; echo up; while :; do sleep 1000 & wait; done")
+    shown = screen(
+        *RUN, "sh", "-c", "trap 'echo interrupted; exit 5' INT; echo up; while :; do sleep 1000 & wait; done"
+    )
     shown.expect("up")
     shown.type("\x03")
     shown.expect("interrupted")
@@ -147,7 +151,17 @@ def test_the_detach_keys_leave_it_running(box: Box, screen: Show, pieces: tuple[
 
 
 def test_half_of_the_detach_keys_is_passed_on(screen: Show) -> None:
-    shown = screen("run", "--rm", "-it", "--network", "none", "busybox", "sh", "-c", "stty raw -echo; echo up; dd bs=1 count=3 2>/dev/null | od -An -c")
+    shown = screen(
+        "run",
+        "--rm",
+        "-it",
+        "--network",
+        "none",
+        "busybox",
+        "sh",
+        "-c",
+        "stty raw -echo; echo up; dd bs=1 count=3 2>/dev/null | od -An -c",
+    )
     shown.expect("up")
     shown.type(b"\x10ab")
     shown.expect("020   a   b")
@@ -155,7 +169,9 @@ def test_half_of_the_detach_keys_is_passed_on(screen: Show) -> None:
 
 
 def test_other_detach_keys(box: Box, screen: Show) -> None:
-    shown = screen("run", "-it", "--name", "one", "--detach-keys", "ctrl-x,x", "--network", "none", "-e", "PS1=$ ", "busybox")
+    shown = screen(
+        "run", "-it", "--name", "one", "--detach-keys", "ctrl-x,x", "--network", "none", "-e", "PS1=$ ", "busybox"
+    )
     shown.expect("$ ")
     shown.type(b"\x18x")
     assert shown.wait() == 0
@@ -184,7 +200,9 @@ def test_exec_with_a_terminal(box: Box, screen: Show) -> None:
 
 
 def test_exec_follows_the_size(box: Box, screen: Show) -> None:
-    shown = screen("exec", "-it", box.asleep(), "sh", "-c", "trap 'stty size; exit' WINCH; echo up; while :; do sleep 0.1; done")
+    shown = screen(
+        "exec", "-it", box.asleep(), "sh", "-c", "trap 'stty size; exit' WINCH; echo up; while :; do sleep 0.1; done"
+    )
     shown.expect("up")
     shown.resize(44, 111)
     shown.expect("44 111")

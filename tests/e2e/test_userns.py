@@ -11,7 +11,7 @@ from tests.support.box import Box
 from tests.support.users import Me
 
 
-def test_keep_id_makes_the_caller_itself(box: Box, me: Me, needs_ranges: None) -> None:
+def test_keep_id_makes_the_caller_itself(box: Box, me: Me, needs_many_ids: None) -> None:
     if me.is_root:
         pytest.skip("needs an ordinary user")
     assert box.out("--userns", "keep-id", "busybox", "id", "-u") == str(me.uid)
@@ -19,7 +19,7 @@ def test_keep_id_makes_the_caller_itself(box: Box, me: Me, needs_ranges: None) -
     assert box.out("--userns", "keep-id", "busybox", "sh", "-c", "echo $HOME; grep -c . /etc/passwd").split()[0] != ""
 
 
-def test_keep_id_owns_its_files_in_a_bind(box: Box, me: Me, tmp_path: Path, needs_ranges: None) -> None:
+def test_keep_id_owns_its_files_in_a_bind(box: Box, me: Me, tmp_path: Path, needs_many_ids: None) -> None:
     if me.is_root:
         pytest.skip("needs an ordinary user")
     options = ("--userns", "keep-id", "-v", f"{tmp_path}:/there")
@@ -27,7 +27,7 @@ def test_keep_id_owns_its_files_in_a_bind(box: Box, me: Me, tmp_path: Path, need
     assert (tmp_path / "new").stat().st_uid == me.uid
 
 
-def test_keep_id_can_be_another_number(box: Box, me: Me, tmp_path: Path, needs_ranges: None) -> None:
+def test_keep_id_can_be_another_number(box: Box, me: Me, tmp_path: Path, needs_many_ids: None) -> None:
     if me.is_root:
         pytest.skip("needs an ordinary user")
     options = ("--userns", "keep-id:uid=1000,gid=1000", "-v", f"{tmp_path}:/there")
@@ -35,7 +35,7 @@ def test_keep_id_can_be_another_number(box: Box, me: Me, tmp_path: Path, needs_r
     assert (tmp_path / "new").stat().st_uid == me.uid
 
 
-def test_keep_id_can_still_be_root_by_u(box: Box, me: Me, needs_ranges: None) -> None:
+def test_keep_id_can_still_be_root_by_u(box: Box, me: Me, needs_many_ids: None) -> None:
     if me.is_root:
         pytest.skip("needs an ordinary user")
     assert box.out("--userns", "keep-id", "-u", "0", "busybox", "id", "-u") == "0"
@@ -44,7 +44,9 @@ def test_keep_id_can_still_be_root_by_u(box: Box, me: Me, needs_ranges: None) ->
 def test_me_is_exactly_one_id(box: Box, me: Me, tmp_path: Path) -> None:
     if me.is_root:
         pytest.skip("needs an ordinary user")
-    printed = box.sh("id -u; cat /proc/self/uid_map; touch /there/new", "--userns", "me", "-v", f"{tmp_path}:/there").split()
+    printed = box.sh(
+        "id -u; cat /proc/self/uid_map; touch /there/new", "--userns", "me", "-v", f"{tmp_path}:/there"
+    ).split()
     assert printed[0] == printed[1]
     assert printed[3] == "1"
     assert (tmp_path / "new").stat().st_uid == me.uid

@@ -48,7 +48,9 @@ class Box(Rl):
 
     def asleep(self, *options: str) -> str:
         """Return the id of a running container of busybox that does nothing, and ends at once when told to."""
-        return self.detached(*options, self.image("busybox"), "sh", "-c", "trap exit TERM; while :; do sleep 1000 & wait; done")
+        return self.detached(
+            *options, self.image("busybox"), "sh", "-c", "trap exit TERM; while :; do sleep 1000 & wait; done"
+        )
 
     def ids(self) -> list[str]:
         """Return the ids of all containers on disk."""
@@ -59,7 +61,8 @@ class Box(Rl):
 
     def state(self, id_: str) -> str:
         """Return the state of a container as ``rl inspect`` shows it."""
-        return self.inspect(id_)["State"]["Status"]
+        status: str = self.inspect(id_)["State"]["Status"]
+        return status
 
     def inspect(self, name: str) -> Any:
         """Return the document of one container."""

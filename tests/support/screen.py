@@ -131,4 +131,3 @@ class Screen:
             if fd >= 0:
                 os.close(fd)
         self._slave = self.master = -1
-
