@@ -7,7 +7,7 @@ import fcntl
 import os
 
 from fs import remove, staging
-from idmap.plan import ONE
+from idmap.plan import DIRECT, ONE
 from rootless.container import state, store
 from rootless.engine import ids as engine_ids
 from rootless.engine.ids import Entry
@@ -171,7 +171,11 @@ def stranger(ids: Ids) -> tuple[int, int] | None:
 
 
 def _may_setgroups(ids: Ids) -> bool:
-    return ids.held.how != ONE
+    if ids.held.how != DIRECT:
+        return ids.held.how != ONE
+    # In a namespace around that denies it, it stays denied for all below (user_namespaces(7)).
+    with open("/proc/self/setgroups") as file:
+        return file.read().strip() != "deny"
 
 
 def _network(paths: Paths, note: ContainerRecord) -> int:
