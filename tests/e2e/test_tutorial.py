@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -43,6 +46,9 @@ def reader(home: Home, hub: Registry, registry: Registry, namespaces: None) -> I
     desk = Path(home.path) / "desk"
     desk.mkdir()
     shutil.copy(registry.ca, desk / "ca.crt")
+    for package in ("rootless", "idmap", "fs"):  # what a clone has; the wheel under test is what is copied
+        (found,) = cast("ModuleSpec", importlib.util.find_spec(package)).submodule_search_locations or ()
+        shutil.copytree(found, desk / "rl" / package, ignore=shutil.ignore_patterns("__pycache__"))
     (desk / "token").write_text(f"{registry.password}\n")
     names = {"registry.example.org": registry.host, "you": home.env["USER"]}
     with Reader(home.env, str(desk), names) as made:

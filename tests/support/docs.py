@@ -31,7 +31,8 @@ from tests.support.screen import Screen
 FIRST: Final = "first"
 #: Seconds that a command of an example may take: a pull unpacks 200 MB.
 PATIENCE: Final = 90.0
-_SILENCE: Final = 5.0
+#: Seconds without a word behind a prompt, after which nothing more is expected.
+_SILENCE: Final = 2.0
 
 _DIRECTIVE: Final = re.compile(r"<!-- run: (.*) -->")
 _PROMPT: Final = re.compile(r"(?:\$|>|[\w.-]+@[\w.-]+:\S*[#$]|/\S* #|[\d.]+:\d+>)(?= |$)")
@@ -143,7 +144,6 @@ class Terminal(Screen):
         deadline = time.monotonic() + PATIENCE
         while not expression.fullmatch(text := plain(self.seen)[self._read_up_to :]):
             now = time.monotonic()
-            # Silence behind a prompt: nothing more will come.
             at_prompt = _PROMPT.fullmatch(text.rpartition("\n")[2].rstrip()) and "\n" in text
             going_on = self._read(min(deadline, now + _SILENCE)) or (now < deadline and not at_prompt)
             assert going_on, f"{where}: expected\n{wanted}{end}\nbut the terminal shows\n{text}"

@@ -17,9 +17,7 @@ from rootless.cli import fast, table
 SOURCE = Path(os.environ.get("RL_TEST_SOURCE") or Path(__file__).parents[2])
 MARKDOWN = sorted((*SOURCE.glob("*.md"), *(SOURCE / "docs").rglob("*.md")))
 #: Options of other programs that the texts name.
-FOREIGN = frozenset(
-    "--add-subuids --add-subgids --reinstall --interval --fakeroot --group --require-hashes --format --isolation".split()
-)
+FOREIGN = frozenset(("--add-subuids", "--add-subgids"))
 _OUTSIDE_CODE = re.compile(r"^```.*?^```\s*$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[[^\]\[]*\]\(([^)\s]+)\)")
 _SHELL = ("sh", "console", "yaml")
