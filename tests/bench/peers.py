@@ -36,10 +36,10 @@ def missing(program: str) -> str:
 
 
 class Podman:
-    """Podman with a home of its own in a new directory under ``scratch``."""
+    """Podman with a home of its own, whose name is short: a runroot may have 50 characters."""
 
-    def __init__(self, scratch: str) -> None:
-        self.path = tempfile.mkdtemp(prefix="podman-", dir=scratch)
+    def __init__(self) -> None:
+        self.path = tempfile.mkdtemp(prefix="rl-", dir=os.environ.get("RL_TEST_TMP", "/var/tmp"))
         os.makedirs(f"{self.path}/run", mode=0o700)
         os.makedirs(f"{self.path}/.config/containers")
         for name, text in (

@@ -1,7 +1,8 @@
 """What root does for the benches: a user and rl for it, cgroup v2 alone in a mount namespace, and looking into memory.
 
 Podman refuses to run where /sys/fs/cgroup mixes v1 and v2. In a mount namespace a cgroup2 file system covers it, which
-changes nothing for anybody else. Once a monitor has entered a user namespace, its smaps are root's to read (ptrace(2),
+changes nothing for anybody else. There is also a new file system: on one where others have just removed many files,
+ext4 searches long for an inode that was not freed lately, which can cost more than all else. Once a monitor has entered a user namespace, its smaps are root's to read (ptrace(2),
 "Ptrace access mode checking"): the benches ask for them over a socket.
 """
 
@@ -12,6 +13,7 @@ import pwd
 import select
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -21,16 +23,31 @@ from tests.support import machine, turns
 
 HERE: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+#: In the mount namespace: $0 is the user, $1 a file to make a file system in, $2 where to mount it.
 _ENTER: Final = """\
+set -e
 mount --make-rshared /  # or podman warns
 test -e /sys/fs/cgroup/cgroup.controllers || mount -t cgroup2 none /sys/fs/cgroup
+mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "$1"
+mount -o loop "$1" "$2"
+rm "$1"
+chmod 1777 "$2"
+shift 2
 exec setpriv --reuid "$0" --regid "$0" --init-groups "$@"
 """
+
+#: Bytes of the sparse file in which the benches have a file system of their own.
+_DISK: Final = 32 << 30
 
 
 def start(words: list[str], user: str, python: str | None) -> int:
     """Run the benches as ``user`` with the rl beside ``python``, or with a wheel of this tree."""
-    with _installed(python) as (chosen, suite):
+    place = os.environ.get("RL_TEST_TMP", "/var/tmp")
+    with _installed(python) as (chosen, suite), tempfile.TemporaryDirectory(prefix="rl-b", dir=place) as disk:
+        os.chmod(disk, 0o755)
+        os.mkdir(mounted := f"{disk}/d")
+        with open(f"{disk}/image", "wb") as image:
+            image.truncate(_DISK)
         account = pwd.getpwnam(user)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         env = {
@@ -39,10 +56,11 @@ def start(words: list[str], user: str, python: str | None) -> int:
             "PATH": f"{os.path.dirname(chosen)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "RL_TEST_TMP": mounted,
             READER: str(theirs.fileno()),
-            **{key: os.environ[key] for key in ("RL_TEST_TMP", "RL_TEST_CACHE") if key in os.environ},
+            **{key: os.environ[key] for key in ("RL_TEST_CACHE",) if key in os.environ},
         }
-        command = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _ENTER, user)
+        command = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _ENTER, user, f"{disk}/image", mounted)
         child = subprocess.Popen(
             (*command, chosen, "-m", "tests.bench", *words), cwd=suite, env=env, pass_fds=(theirs.fileno(),)
         )

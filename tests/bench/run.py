@@ -61,7 +61,7 @@ def world(scratch: str) -> Iterator[World]:
         if reason := Podman.missing():
             setting.say_missing(reason)
         else:
-            podman = Podman(scratch)
+            podman = Podman()
             stack.callback(podman.remove)
             podman.pull(registry, "busybox")
             podman.call("run", "--rm", *NETWORK, name, "true")
