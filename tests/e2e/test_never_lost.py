@@ -6,11 +6,9 @@ changes the store. The seed is printed; RL_TEST_SEED sets it.
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -100,7 +98,7 @@ def test_a_monitor_is_killed(world: Aftermath) -> None:
 def _kill_monitor(world: Aftermath, kills: Killer) -> Death:
     script = f"{_WRITER}\nwhile :; do echo tick; done"
     world.rl.ok("run", "-d", "--name", "victim", world.reference, "sh", "-c", script)
-    monitor = _state(world, "victim")["monitor"]
+    monitor = world.monitor("victim")
     delay = kills.random.uniform(0, 0.2)
     killer.wait(monitor, delay)
     users.kill(monitor, 0)
@@ -128,7 +126,7 @@ def test_a_container_that_changed_its_user_dies_with_its_monitor(world: Aftermat
     script = "exec su app -s /bin/sh -c 'echo up; exec sleep 1000'"
     world.rl.ok("run", "-d", "--name", "victim", world.reference, "sh", "-c", script)
     world.await_line("victim", "up")
-    users.kill(_state(world, "victim")["monitor"], 0)
+    users.kill(world.monitor("victim"), 0)
     assert "Exited (137)" in world.rl.ok("ps", "-a")
     world.check("the monitor of a container that changed its user")
 
@@ -284,13 +282,6 @@ def _changes(world: Aftermath, kills: Killer, *command: str) -> list[Call]:
     calls = kills.trace(*command).within(world.home.data)
     world.rl.ok("rm", "victim")
     return calls
-
-
-def _state(world: Aftermath, name: str) -> dict[str, Any]:
-    id_ = os.readlink(f"{world.home.data}/names/{name}").split(".")[0]
-    with open(f"{world.home.data}/containers/{id_}/state.json") as f:
-        state: dict[str, Any] = json.load(f)
-    return state
 
 
 def _judge(world: Aftermath, tally: Tally, death: Death, *, images: bool = False) -> None:

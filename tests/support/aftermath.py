@@ -147,6 +147,22 @@ class Aftermath:
         """Return the holders on record that live."""
         return self._recorded(f"{self.home.runtime}/holder-*.json", "pid", "start")
 
+    def monitor(self, name: str) -> int:
+        """Return the monitor of a container."""
+        with open(self._state(name)) as f:
+            return int(json.load(f)["monitor"])
+
+    def edit(self, name: str, **changes: object) -> None:
+        """Change what is written of a container's state."""
+        with open(self._state(name)) as f:
+            state = json.load(f)
+        with open(self._state(name), "w") as f:
+            json.dump({**state, **changes}, f)
+
+    def _state(self, name: str) -> str:
+        id_ = os.readlink(f"{self.home.data}/names/{name}").split(".")[0]
+        return f"{self.home.data}/containers/{id_}/state.json"
+
     def contents(self) -> tuple[set[str], set[str]]:
         """Return the blobs and the layers in the store."""
         return set(os.listdir(f"{self.home.data}/blobs/sha256")), set(os.listdir(f"{self.home.data}/layers"))

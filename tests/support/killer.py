@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 from typing import Final, NamedTuple
 
-from tests.support.home import Home, Rl
+from tests.support.home import Home, Result, Rl
 
 #: Whatever changes a file system; a regular expression, because which of the variants there are depends on the machine.
 CHANGES: Final = "/^(rename|mkdir|rmdir|unlink|symlink|link|mknod|write|pwrite|ftruncate|bind|chmod|fchmod|utimensat)"
@@ -107,6 +107,14 @@ def _strace() -> str:
     return found if done.returncode == 0 else ""
 
 
+class Fault(NamedTuple):
+    """How a command took a system call that failed; ``hit`` is the call, "" where it was not made."""
+
+    where: str
+    hit: str
+    result: Result
+
+
 class Killer:
     """Runs ``rl`` in a home and kills it; ``follow`` counts and kills in the processes that it forks, too."""
 
@@ -140,6 +148,18 @@ class Killer:
         where = f"rl {' '.join(arguments)}, killed in {at.name} number {at.number}: {text}"
         processes = trace.killed or (frozenset((0,)) if lasts else frozenset[int]())
         return Death(where, bool(lasts), in_write, done.returncode, processes)
+
+    def refuse(self, at: Call, error: str, *arguments: str) -> Fault:
+        """Run the command and let a call fail with ``error`` (``ENOSPC``) instead of killing the process."""
+        with tempfile.TemporaryDirectory(dir=self.home.path) as directory:
+            log = f"{directory}/trace"
+            done = self._run(log, ("-e", f"inject={at.name}:error={error}:when={at.number}"), arguments)
+            with open(log, encoding="utf-8", errors="replace") as f:
+                hits = [line.strip() for line in f if "(INJECTED)" in line]
+        hit = next((line for line in hits if self.home.path in line), "")
+        where = f"rl {' '.join(arguments)}: {error} in {at.name} number {at.number}: {hit[:200]}"
+        result = Result(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        return Fault(where, hit, result)
 
     def _run(
         self, log: str, injection: tuple[str, ...], arguments: tuple[str, ...]
