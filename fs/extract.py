@@ -393,6 +393,14 @@ def _refusal(name: bytes, why: str, count: int, first: bytes) -> str:
     return f"{os.fsdecode(name)}: {why} ({where})"
 
 
+_HINTS: Final = {
+    errno.EROFS: "set RL_DATA to a directory on a file system that can be written",
+    errno.EIO: "the disk has failed to read or write; look for the cause: dmesg",
+    errno.EMFILE: "raise the limit: ulimit -n 4096",
+    errno.ENFILE: "the whole host has too many files open: see fs.file-max",
+}
+
+
 def _explained(error: OSError, name: bytes) -> BadImage | StoreError:
     where = beneath.shown(name)
     if error.errno == errno.ENAMETOOLONG:
@@ -407,4 +415,4 @@ def _explained(error: OSError, name: bytes) -> BadImage | StoreError:
         return StoreError(
             f"no space left to unpack {where}: {error.strerror}", hint="free some, or set RL_DATA to another disk"
         )
-    return StoreError(f"cannot unpack {where}: {error.strerror}")
+    return StoreError(f"cannot unpack {where}: {error.strerror}", hint=_HINTS.get(error.errno or 0))

@@ -51,7 +51,9 @@ def _child(work: Callable[[], None], write: int) -> None:
     except KeyboardInterrupt:
         os.write(write, b'{"event": "interrupt"}')
     except OSError as e:
-        described = RlError(f"{e.strerror or e}{f': {e.filename}' if e.filename else ''}")
+        from fs.trouble import explain
+
+        described = explain(e, os.fsdecode(e.filename)) if e.filename else RlError(e.strerror or str(e))
         os.write(write, codec.dumps(control.describe(described)).encode())
     except BaseException:
         import traceback

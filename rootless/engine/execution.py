@@ -13,6 +13,8 @@ from rootless.tty import detach
 from rootless.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rootless.container.record import ContainerRecord
     from rootless.container.request import ExecRequest
     from rootless.container.spec import Spec
@@ -38,7 +40,7 @@ def run(connection: Connection, directory: str, note: ContainerRecord, request: 
     }
     if request.detach:
         # A terminal that nobody looks at would hang up at once.
-        connection.send({**message, "tty_size": None})
+        _ask(connection, {**message, "tty_size": None})
         _started(connection)
         return 0
     if request.tty:
@@ -48,7 +50,7 @@ def run(connection: Connection, directory: str, note: ContainerRecord, request: 
     _give_away(fds, note)
     if fds[0] < 0:
         fds[0] = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    connection.send(message, fds)
+    _ask(connection, message, fds)
     for fd in fds:
         os.close(fd)
     _started(connection)
@@ -71,7 +73,7 @@ def _give_away(fds: list[int], note: ContainerRecord) -> None:
 
 def _with_terminal(connection: Connection, message: control.Message, request: ExecRequest, keys: bytes) -> int:
     near, far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-    connection.send(message, (far.fileno(),))
+    _ask(connection, message, (far.fileno(),))
     far.close()
     _started(connection)
     master = client.receive_master(near)
@@ -81,6 +83,13 @@ def _with_terminal(connection: Connection, message: control.Message, request: Ex
         return session.run()
     except client.Detached:
         return 0
+
+
+def _ask(connection: Connection, message: control.Message, fds: Sequence[int] = ()) -> None:
+    try:
+        connection.send(message, fds)
+    except (BrokenPipeError, ConnectionResetError):
+        return  # it ended, or turned us away; what is read next says so
 
 
 def _started(connection: Connection) -> None:

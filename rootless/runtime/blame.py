@@ -19,9 +19,17 @@ if TYPE_CHECKING:
     from rootless.runtime.steps.step import Step
 
 
+#: What no step is to blame for: the disk, or a limit on open files.
+_RESOURCES = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE)
+
+
 def start(plan: SetupPlan, failed: StepFailed, record: ContainerRecord) -> RlError:
     """Explain why a container did not start."""
     step = _step(plan, failed)
+    if failed.errno in _RESOURCES and not isinstance(step, namespaces.Unshare | command.Exec):
+        from fs.trouble import explain
+
+        return explain(OSError(failed.errno, failed.text), record.rootfs.upper or record.rootfs.root)
     match step:
         case command.Exec():
             return _exec(step.arguments[0], failed.errno, record)

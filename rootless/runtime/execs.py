@@ -54,15 +54,17 @@ class Execs:
         )
         prepared = self._prepared
         steps = plan.join(prepared.spec, joining, prepared.situation.seccomp, prepared.situation.setgroups)
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         terminal = None
         if joining.tty_size is not None:
             terminal = _socket.socket(fileno=received.pop())
-        stdio = tuple(received) if len(received) == 3 else (null, null, null)
         try:
+            stdio = tuple(received)
+            if len(stdio) != 3:
+                received.append(null := os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+                stdio = (null, null, null)
             pending = launch.fork(steps, (stdio[0], stdio[1], stdio[2]), keep=namespaces, terminal=terminal)
         finally:
-            for fd in {null, *received}:
+            for fd in received:
                 os.close(fd)
         pending.namespaces.close()
         running = _Exec(client, steps, pending)

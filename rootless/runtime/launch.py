@@ -67,15 +67,23 @@ def fork(
     plan has one and none is given, and its near end returned. ``alive``: a pipe whose write end
     the caller keeps, so that the child can tell whether the caller lives.
     """
-    status_read, status_write = os.pipe()
-    alive_read, alive_write = os.pipe() if alive else (-1, -1)
     near, far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     near_end = None
     far_terminal = terminal
     if terminal is None and any(type(step).__name__ == "Terminal" for step in plan.inner):
         pair = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         near_end, far_terminal = _socket.socket(fileno=pair[0].detach()), pair[1]
-    pid = os.fork()
+    pipes: list[int] = []
+    try:
+        pipes += os.pipe()
+        if alive:
+            pipes += os.pipe()
+        pid = os.fork()
+    except OSError:
+        for end in pipes:
+            os.close(end)
+        raise
+    status_read, status_write, alive_read, alive_write = (*pipes, -1, -1)[:4]
     if pid == 0:
         channel = Channel(status_write, far.fileno(), alive_read, far_terminal.fileno() if far_terminal else -1)
         child.become(plan, channel, stdio, keep)

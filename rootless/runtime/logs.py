@@ -23,7 +23,8 @@ STDOUT: Final = 1
 STDERR: Final = 2
 REMARK: Final = 0
 _HEADER: Final = struct.Struct(">QBI")
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
+_FULL: Final = (*_DISK, errno.EMFILE, errno.ENFILE)
 _READ_SIZE: Final = 1 << 18
 
 
@@ -82,17 +83,23 @@ class LogWriter:
         return True
 
     def _rotate(self) -> None:
-        os.close(self._fd)
         directory = self._directory
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        try:
+            fd = os.open(f"{directory}/next", flags, 0o600)
+        except OSError as e:
+            if e.errno not in _FULL:
+                raise
+            return  # this file grows on
         for number in range(self._max_files - 1, 0, -1):
             source = f"{directory}/{number - 1}" if number > 1 else f"{directory}/current"
             try:
                 os.rename(source, f"{directory}/{number}")
             except FileNotFoundError:
                 continue
-        if self._max_files == 1:
-            os.unlink(f"{directory}/current")
-        self._open()
+        os.rename(f"{directory}/next", f"{directory}/current")
+        os.close(self._fd)
+        self._fd, self._size = fd, 0
 
     def close(self) -> None:
         """Close the file."""

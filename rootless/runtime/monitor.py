@@ -42,6 +42,10 @@ _GRACE = 10.0
 _SETTLED = 1.0
 
 
+#: The container goes on where there is no descriptor, process or memory for one thing more.
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS, errno.ECONNABORTED)
+
+
 def spawn(prepared: Prepared, ends: ClientEnds) -> Connection:
     """Fork the monitor and return the caller's connection to it; its first message says how the start went."""
     ours, theirs = control.pair()
@@ -89,15 +93,15 @@ def _become_daemon(keep: tuple[int, ...]) -> None:
 
 def _last_words(directory: str, client: Connection, error: BaseException) -> None:
     """Keep a failure of the monitor itself where a bug report can find it, and tell whoever started it."""
-    import traceback
-
     path = f"{directory}/monitor.err"
     told = RlError(f"the container's monitor failed: {type(error).__name__}: {error}", hint=f"see {path}")
     try:
+        import traceback
+
         with open(path, "a") as file:
             file.write("".join(traceback.format_exception(error)))
-    except OSError:
-        told = explain(error if isinstance(error, OSError) else OSError(errno.EIO, str(error)), directory)
+    except OSError as e:
+        told = explain(error if isinstance(error, OSError) else e, directory)
     try:
         client.send(control.describe(told))
     except OSError:
@@ -132,6 +136,7 @@ class Monitor:
         self._child_fd = -1
         self._namespaces: tuple[int, ...] = ()
         self._alive = -1
+        self._reserve = -1
         self._first = client
         self._ends = ends
         self.state = ContainerState()
@@ -153,6 +158,7 @@ class Monitor:
         self._accept(self._first)
         self._send(self._first, {"event": "started", "pid": self._child, "notes": list(self.state.notes)})
         self._waiting.append(self._first)
+        self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._reactor.watch(self._listener.fileno(), IN, self._welcome)
         # A container that stays may outlive the installed version that this code is of.
         self._reactor.at(_SETTLED, self._get_execs)
@@ -252,7 +258,24 @@ class Monitor:
             client = control.accept(self._listener)
         except BlockingIOError:
             return
+        except OSError as e:
+            if e.errno not in _EXHAUSTED:
+                raise
+            self._turn_away(e)
+            return
         self._accept(client)
+
+    def _turn_away(self, error: OSError) -> None:
+        """Tell a client that there is no descriptor for it, through the one that is kept for that."""
+        os.close(self._reserve)
+        try:
+            client = control.accept(self._listener)
+            client.send(control.describe(explain(error, self._directory)))
+            client.close()
+        except OSError:
+            pass  # it gave up
+        finally:
+            self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
     def _accept(self, client: Connection) -> None:
         self._clients[client.fileno()] = client
@@ -270,6 +293,10 @@ class Monitor:
             self._send(client, control.describe(e))
         except (KeyError, ValueError, TypeError) as e:
             self._send(client, control.describe(RlError(f"malformed request: {e!r}")))
+        except OSError as e:
+            if e.errno not in _EXHAUSTED:
+                raise
+            self._send(client, control.describe(explain(e, self._directory)))
 
     def _drop(self, client: Connection) -> None:
         if self._clients.pop(client.fileno(), None) is not None:
