@@ -54,6 +54,11 @@ def check(name: str) -> str:
         UsageError: it has a character that is not allowed, or is too short or long.
     """
     bare = name.removeprefix("/")
-    if len(bare) < 2 or len(bare) > 200 or not bare[0].isalnum() or not _ALLOWED.issuperset(bare):
+    if len(bare) < 2 or not is_possible(bare):
         raise UsageError(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     return bare
+
+
+def is_possible(text: str) -> bool:
+    """Tell whether a container can be known by ``text``: a name, an id, or the beginning of one."""
+    return 0 < len(text) <= 200 and text[0] not in "_.-" and _ALLOWED.issuperset(text)

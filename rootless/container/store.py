@@ -162,7 +162,7 @@ def find(paths: Paths, text: str) -> str:
         RlError: several ids begin so.
     """
     bare = text.removeprefix("/")
-    if bare and "/" not in bare and bare not in (".", ".."):
+    if names.is_possible(bare):
         if len(bare) == 64 and os.path.isdir(f"{paths.containers}/{bare}"):
             return bare
         owner = _read_name(f"{paths.names}/{bare}")[0]

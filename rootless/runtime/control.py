@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 #: Large enough for an argument list of 2 MB (execve(2)).
 MAX_MESSAGE: Final = 8 << 20
-_LENGTH: Final = struct.Struct(">I")
+#: Before each message: its length, and how many descriptors are its own. Those of a message can
+#: arrive together with the bytes of the one before (unix(7)).
+_HEADER: Final = struct.Struct(">IB")
 _MAX_FDS: Final = 8
 _NAME: Final = "monitor.sock"
 
@@ -46,7 +48,7 @@ class Connection:
             OSError: EPIPE or ECONNRESET - the other side is gone.
         """
         body = codec.dumps(message).encode()
-        data = _LENGTH.pack(len(body)) + body
+        data = _HEADER.pack(len(body), len(fds)) + body
         rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         sent = self._sock.sendmsg([data], rights, _socket.MSG_NOSIGNAL)
         if sent < len(data):
@@ -70,18 +72,22 @@ class Connection:
 
     def take(self) -> tuple[Message, list[int]] | None:
         """Return the next whole message and the descriptors that came with it, or None if there is none yet."""
-        if len(self._buffer) < _LENGTH.size:
+        if len(self._buffer) < _HEADER.size:
             return None
-        (length,) = _LENGTH.unpack_from(self._buffer)
+        length, count = _HEADER.unpack_from(self._buffer)
         if length > MAX_MESSAGE:
             raise RlError(f"a control message of {length} bytes is too large")
-        end = _LENGTH.size + length
+        end = _HEADER.size + length
         if len(self._buffer) < end:
             return None
-        message = codec.loads(bytes(self._buffer[_LENGTH.size : end]))
+        body = bytes(self._buffer[_HEADER.size : end])
         del self._buffer[:end]
-        fds, self._fds = self._fds, []
-        return message, fds
+        fds, self._fds = self._fds[:count], self._fds[count:]
+        if len(fds) < count:  # the kernel dropped those that there was no room for (unix(7), MSG_CTRUNC)
+            for fd in fds:
+                os.close(fd)
+            raise RlError("too many open files", hint="start the container under a higher limit: ulimit -n 4096")
+        return codec.loads(body), fds
 
     def receive(self) -> tuple[Message, list[int]] | None:
         """Wait for the next message; None if the other side is gone."""
@@ -158,5 +164,7 @@ def describe(error: RlError) -> Message:
 
 def revive(message: Message) -> RlError:
     """Return the error that ``describe`` packed."""
-    kind: type[RlError] = getattr(errors, message["kind"], RlError)
+    kind = getattr(errors, message["kind"], RlError)
+    if not (isinstance(kind, type) and issubclass(kind, RlError)):
+        kind = RlError
     return kind(message["message"], hint=message["hint"])

@@ -81,7 +81,12 @@ class Kernel:
 
     def note(self, text: str) -> None:
         """Send a remark that ``-v`` shows; one atomic write (pipe(7), PIPE_BUF)."""
-        os.write(self.channel.status, b"N" + text.encode(errors="surrogateescape")[:500] + b"\n")
+        self._say("N" + text, 500)
+
+    def _say(self, line: str, limit: int) -> None:
+        # A path may have a newline, but never a NUL: that stands for it on the line.
+        text = line.replace("\n", "\0").encode(errors="surrogateescape")[:limit]
+        os.write(self.channel.status, text + b"\n")
 
     def beneath(self, path: str, *, directory: bool) -> Opened:
         """Open ``path`` beneath the new root, making what is missing; the type must be right.
@@ -204,6 +209,5 @@ class Kernel:
 
     def fail(self, phase: int, index: int, number: int, text: str) -> NoReturn:
         """Report which step failed with which errno, and end."""
-        message = f"F{phase} {index} {number} {text}\t{self.subject}\n"
-        os.write(self.channel.status, message.encode(errors="surrogateescape")[:4000])
+        self._say(f"F{phase} {index} {number} {text}\t{self.subject}", 4000)
         os._exit(125)

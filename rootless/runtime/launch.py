@@ -125,6 +125,7 @@ def parse(data: bytes, wait_status: int) -> Outcome:
     """Understand what a child wrote on its status pipe, given how its outer process ended."""
     pid, notes, failure = 0, [], None
     for line in data.decode(errors="surrogateescape").split("\n"):
+        line = line.replace("\0", "\n")
         if line.startswith("P"):
             pid = int(line[1:])
         elif line.startswith("N"):

@@ -1,4 +1,4 @@
-"""What goes wrong is told in Docker's words with the reason here, an exit code, and what to type next; nothing is left."""
+"""What goes wrong is told in Docker's words with the reason here and what to type next; nothing is left."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_file_that_is_no_program_here(
 
 
 def test_an_image_of_another_architecture_says_so(box: Box, registry: Registry) -> None:
-    """The only image for that platform has programs that this machine does execute; the platform is named all the same."""
+    """That image lies about its platform: its programs are this machine's, and run."""
     reference = registry.reference("busybox:multi")
     other = "arm64" if os.uname().machine == "x86_64" else "amd64"
     result = box("run", "--rm", "-q", "--network", "none", "--platform", f"linux/{other}", reference, "true")
@@ -199,7 +199,7 @@ def test_a_hostname_that_is_too_long(box: Box) -> None:
 
 
 def test_an_argument_list_that_is_too_long(box: Box) -> None:
-    # One argument may have 128 KB (execve(2), MAX_ARG_STRLEN); ours reach the container by JSON, so its own exec must say no.
+    # One argument may have 128 KB (execve(2), MAX_ARG_STRLEN), and all together a quarter of the stack.
     words = ["x" * 100_000] * 15
     result = box.run("busybox", "true", *words)
     assert result.code in (0, 126)

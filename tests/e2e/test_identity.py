@@ -13,7 +13,7 @@ from tests.support.users import Me
 
 def ids(line: str) -> tuple[int, int, set[int]]:
     """Read what id(1) prints."""
-    numbers = {key: value for key, value in (word.split("=") for word in line.split())}
+    numbers = dict(word.split("=") for word in line.split())
     first = [int(numbers[key].partition("(")[0]) for key in ("uid", "gid")]
     groups = {int(group.partition("(")[0]) for group in numbers.get("groups", "").split(",") if group}
     return first[0], first[1], groups

@@ -55,7 +55,8 @@ def test_python_runs_inside(box: Box) -> None:
 
 
 def test_whiteouts_and_opaque_directories_are_honoured(box: Box) -> None:
-    script = "ls -A /etc/skel; test -e /etc/issue.net || echo gone; test -e /usr/share/common-licenses || echo gone too; cat /etc/motd"
+    absent = "test -e /etc/issue.net || echo gone; test -e /usr/share/common-licenses || echo gone too"
+    script = f"ls -A /etc/skel; {absent}; cat /etc/motd"
     assert box.out(box.image("debian"), "sh", "-c", script).splitlines() == [
         ".profile", "gone", "gone too", "a file of a lower layer, replaced",
     ]  # fmt: skip

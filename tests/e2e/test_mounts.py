@@ -43,7 +43,8 @@ def test_a_read_only_bind_is_read_only(box: Box, shared: Path) -> None:
 
 def test_read_only_is_recursive(box: Box) -> None:
     """Host mounts below the source, as /dev/shm below /dev, must not stay writable."""
-    script = "for d in /there /there/shm /there/mqueue; do [ -d $d ] && touch $d/x 2>/dev/null && echo writable $d; done; true"
+    each = "[ -d $d ] && touch $d/x 2>/dev/null && echo writable $d"
+    script = f"for d in /there /there/shm /there/mqueue; do {each}; done; true"
     assert box.sh(script, "-v", "/dev:/there:ro") == ""
     mounts = [line.split() for line in box.sh("cat /proc/self/mountinfo", "-v", "/dev:/there:ro").splitlines()]
     below = [fields for fields in mounts if fields[4].startswith("/there")]
@@ -231,7 +232,8 @@ def test_mount_shows_overlay_or_the_copy_at_the_root(box: Box) -> None:
 
 
 def test_both_drivers_give_the_same_view(box: Box) -> None:
-    script = "find / -xdev -path /etc -prune -o -type f -print | xargs md5sum | sort | md5sum; stat -c %u:%g:%a /home/app /tmp"
+    files = "find / -xdev -path /etc -prune -o -type f -print | xargs md5sum | sort | md5sum"
+    script = f"{files}; stat -c %u:%g:%a /home/app /tmp"
     assert box.sh(script, "--storage-driver", "overlay") == box.sh(script, "--storage-driver", "plain")
 
 

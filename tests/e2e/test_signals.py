@@ -9,7 +9,11 @@ import pytest
 
 from tests.support.box import Box
 
-TRAPS = "for s in HUP INT TERM USR1 USR2; do trap \"echo $s\" $s; done; trap 'exit 5' QUIT; echo up; while :; do sleep 1000 & wait; done"
+TRAPS = """
+for s in HUP INT TERM USR1 USR2; do trap "echo $s" $s; done
+trap 'exit 5' QUIT
+echo up
+while :; do sleep 1000 & wait; done"""
 
 
 @pytest.mark.parametrize("name", ["HUP", "INT", "TERM", "USR1", "USR2"])

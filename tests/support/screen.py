@@ -104,7 +104,7 @@ class Screen:
         return bool(data)
 
     def wait(self) -> int:
-        """Wait for the program's end and return its exit code, 128+n for signal n; what it printed meanwhile is kept."""
+        """Wait for the program's end and return its exit code, 128+n for signal n; what it prints is kept."""
         if self._code is None:
             fd = os.pidfd_open(self.pid)
             deadline = time.monotonic() + PATIENCE
