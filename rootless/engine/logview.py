@@ -34,10 +34,11 @@ def show(directory: str, now: ContainerState, wanted: Wanted, targets: tuple[int
     running = now.status == states.RUNNING and not now.is_elsewhere()
     chosen = logs.read(log)
     if wanted.tail is not None:
-        chosen = iter(_tail(_between(chosen, wanted), wanted.tail))
-        _write(chosen, wanted, targets)
+        last, seen = tail(_between(chosen, wanted), wanted.tail)
+        _write(last, wanted, targets)
         if wanted.follow and running:
-            _follow(directory, log, now, wanted, targets, time.time_ns())
+            # From the very record on that comes next: the container writes while we do.
+            _follow(directory, log, now, wanted, targets, seen + 1)
     elif wanted.follow and running:
         _follow(directory, log, now, wanted, targets, None)
     else:
@@ -76,17 +77,18 @@ def _between(records: Iterable[Record], wanted: Wanted) -> Iterator[Record]:
             yield record
 
 
-def _tail(records: Iterable[Record], lines: int) -> list[Record]:
-    """Return records that hold the last ``lines`` lines."""
+def tail(records: Iterable[Record], lines: int) -> tuple[list[Record], int]:
+    """Return records that hold the last ``lines`` lines, and the time of the last record seen, 0 if there is none."""
     kept: list[Record] = []
-    count = 0
+    count = seen = 0
     for record in records:
+        seen = record.time
         kept.append(record)
         count += record.data.count(b"\n")
         while kept and count - kept[0].data.count(b"\n") > lines:
             count -= kept.pop(0).data.count(b"\n")
     if lines == 0:
-        return []
+        return [], seen
     # The last line may lack its newline, and counts all the same.
     excess = count + (1 if kept and not kept[-1].data.endswith(b"\n") else 0) - lines
     while excess > 0 and kept:
@@ -97,7 +99,7 @@ def _tail(records: Iterable[Record], lines: int) -> list[Record]:
         kept[0] = first._replace(data=rest)
         if not rest:
             kept.pop(0)
-    return kept
+    return kept, seen
 
 
 def _write(records: Iterable[Record], wanted: Wanted, targets: tuple[int, int]) -> None:
@@ -113,9 +115,11 @@ def _write(records: Iterable[Record], wanted: Wanted, targets: tuple[int, int]) 
 def stamp(record: Record, fresh: bool) -> tuple[bytes, bool]:
     """Put the record's time before each line that begins in it; tell whether the next record begins one."""
     prefix = timestamp(record.time).encode() + b" "
-    lines = record.data.splitlines(keepends=True)
-    stamped = b"".join(prefix + line if number or fresh else line for number, line in enumerate(lines))
-    return stamped, record.data.endswith(b"\n")
+    # Not splitlines: a carriage return, as of a progress bar, begins no line.
+    lines = record.data.split(b"\n")
+    ended = not lines[-1]
+    stamped = [prefix + line if number or fresh else line for number, line in enumerate(lines[: -1 if ended else None])]
+    return b"\n".join(stamped) + (b"\n" if ended else b""), ended
 
 
 def timestamp(nanoseconds: int) -> str:

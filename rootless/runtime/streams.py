@@ -125,7 +125,10 @@ class Output:
         self._resume()
 
     def add(self, fd: int, *, leads: bool, dropped: Callable[[], None] = _nothing) -> Sink:
-        """Send the stream to the pipe ``fd`` from now on; the sink owns it. ``dropped``: called where it is too slow."""
+        """Send the stream to the pipe ``fd`` from now on; the sink owns it.
+
+        ``dropped``: called where it does not lead and is too slow.
+        """
         sink = Sink(self._reactor, fd, leads=leads, drained=self._resume, dropped=dropped)
         if self.ended:
             sink.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootless.container import compose, spec
@@ -14,6 +14,8 @@ from rootless.container.request import RunRequest, VolumeRequest
 from rootless.container.spec import Spec
 from rootless.errors import UsageError
 
+#: No deadline on a busy machine; no database where the tests may not write.
+QUIET = settings(deadline=None, database=None, max_examples=50)
 AROUND = Surroundings(
     hostname="h",
     network="none",
@@ -76,6 +78,7 @@ def test_later_wins_and_a_bare_key_removes() -> None:
     assert "GONE" not in found
 
 
+@QUIET
 @given(st.dictionaries(st.text("ABC", min_size=1, max_size=3), st.text(max_size=5), max_size=5))
 def test_what_is_set_is_set(wanted: dict[str, str]) -> None:
     found = environment(*(f"{key}={value}" for key, value in wanted.items()))

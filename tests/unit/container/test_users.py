@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootless.container import users
@@ -82,6 +82,7 @@ def test_unknown_users_are_refused_as_docker_does(spec: str, message: str) -> No
     assert error.value.exit_code == 125
 
 
+@settings(deadline=None, database=None)
 @given(st.text(), st.text(), st.text())
 def test_no_passwd_of_an_image_breaks_the_resolver(spec: str, passwd: str, group: str) -> None:
     try:

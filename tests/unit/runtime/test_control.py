@@ -19,6 +19,8 @@ from rootless.errors import CommandNotFound, RlError
 from rootless.runtime import control
 from rootless.runtime.control import Connection
 
+#: No deadline on a busy machine; no database where the tests may not write.
+QUIET = settings(deadline=None, database=None, max_examples=50)
 Ends = tuple[Connection, Connection]
 
 
@@ -37,7 +39,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@QUIET
 @given(st.lists(st.dictionaries(st.text(), values, max_size=4), min_size=1, max_size=5))
 def test_messages_arrive_in_order_and_whole(messages: list[dict[str, Any]]) -> None:
     one, other = control.pair()
@@ -163,7 +165,7 @@ def test_a_message_that_is_no_json_is_passed_over() -> None:
     connection = Connection(far)  # type: ignore[arg-type]
     raw.send(struct.pack(">IB", 3, 0) + b"{{{" + struct.pack(">IB", 2, 0) + b"{}")
     assert connection.feed()
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         connection.take()
     assert connection.take() == ({}, [])
     raw.close()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootless.runtime import launch
 from rootless.runtime.child import INNER, OUTER
 from rootless.runtime.kernel import Channel, Kernel
+
+#: No deadline on a busy machine; no database where the tests may not write.
+QUIET = settings(deadline=None, database=None, max_examples=50)
 
 
 class Told(Exception):
@@ -42,6 +45,7 @@ def spoken(*, pid: int, notes: list[str], subject: str) -> launch.Outcome:
 paths = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=100)
 
 
+@QUIET
 @given(st.lists(paths.map(lambda text: text[:100]), max_size=3), paths)
 def test_names_may_have_any_character(notes: list[str], subject: str) -> None:
     """A newline in a name must not look like the next line of the report."""

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from rootless.runtime import logs
 from rootless.runtime.logs import REMARK, STDERR, STDOUT, LogWriter
 
+#: No deadline on a busy machine; no database where the tests may not write.
+QUIET = settings(deadline=None, database=None, max_examples=50)
 Pieces = list[tuple[int, bytes]]
 
 
@@ -23,7 +25,7 @@ def written(directory: Path) -> Pieces:
     return [(record.stream, record.data) for record in logs.read(str(directory))]
 
 
-@settings(max_examples=50)
+@QUIET
 @given(st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), st.binary(max_size=300)), max_size=20))
 def test_records_come_back_as_they_went(tmp_path_factory: pytest.TempPathFactory, pieces: Pieces) -> None:
     directory = tmp_path_factory.mktemp("log")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootless.errors import UsageError
 from rootless.tty.detach import DetachKeys, parse
+
+#: No deadline on a busy machine; no database where the tests may not write.
+QUIET = settings(deadline=None, database=None, max_examples=50)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,7 @@ def test_without_a_sequence_everything_passes() -> None:
     assert DetachKeys(b"").feed(b"\x10\x11") == (b"\x10\x11", False)
 
 
+@QUIET
 @given(st.binary(min_size=1, max_size=4), st.lists(st.binary(max_size=6), max_size=8))
 def test_what_is_typed_arrives_up_to_the_sequence(sequence: bytes, pieces: list[bytes]) -> None:
     """However it is cut into reads: nothing is lost, doubled or reordered, and the first sequence counts."""
