@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Final
 
 _numbers = itertools.count()
+#: What the disk says to whoever fills a temporary directory; told as what it means for the store.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class Life:
@@ -98,6 +100,8 @@ class Staging:
             pass  # swept later; the block's own error, if any, matters more
         finally:
             os.close(self._fd)
+        if isinstance(error, OSError) and error.errno in _DISK:
+            raise explain(error, self._tmp) from error
 
     def _make(self) -> str:
         me = Maker.me()
