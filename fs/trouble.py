@@ -24,6 +24,15 @@ class writing:  # noqa: N801  used as a word: ``with writing(path):``
             raise explain(error, self._path) from error
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Tell whether a disk or quota that is used up is the reason of ``error``, or of what caused it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
+
+
 def explain(error: OSError, path: str) -> StoreError:
     """Say what ``error`` means for the store at ``path``, and what to type next."""
     number = error.errno

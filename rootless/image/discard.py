@@ -14,8 +14,9 @@ from fs.descriptor import Descriptor
 from fs.digest import Digest, chain_ids
 from fs.layers import LayerStore
 from fs.layout import Layout
+from fs.trouble import is_full
 from rootless.container import state
-from rootless.errors import Conflict, NotFound, RlError
+from rootless.errors import Conflict, NotFound, RlError, StoreError
 from rootless.image import local, reference
 from rootless.image.local import INDEX_DIGEST
 from rootless.paths import Paths
@@ -79,6 +80,16 @@ def discard(paths: Paths, name: str, *, force: bool, enter: Callable[[], None] |
         remove.tree(path, enter)
 
     staging.sweep(paths.tmp, delete)
+    try:
+        return _discard(paths, name, delete, force=force)
+    except StoreError as e:
+        # Even to take a name away needs a little space.
+        if not is_full(e) or not _make_room(paths, name, delete):
+            raise
+    return _discard(paths, name, delete, force=force)
+
+
+def _discard(paths: Paths, name: str, delete: Callable[[str], None], *, force: bool) -> tuple[str, ...]:
     with staging.new(paths.tmp, delete) as stage, flock.store(paths.data, exclusive=True):
         match = local.find(paths.data, name)
         if match is None:
@@ -98,6 +109,28 @@ def discard(paths: Paths, name: str, *, force: bool, enter: Callable[[], None] |
         lines += _digest_lines(match.image, going)
         lines += _collect(paths, stage, match.image, id_)
         return tuple(lines)
+
+
+def _make_room(paths: Paths, name: str, delete: Callable[[str], None]) -> bool:
+    """Delete what was unpacked for this image alone; should we be killed, it can be unpacked from its blobs again."""
+    blobs, store = BlobStore(paths.data), LayerStore(paths.layers)
+    has_made = False
+    with flock.store(paths.data, exclusive=True):
+        match = local.find(paths.data, name)
+        if match is None:
+            return False
+        id_ = local.image_id(paths.data, match.image)
+        kept, going = _Needs(set(), set(), set()), _Needs(set(), set(), set())
+        for other in Layout(paths.data).descriptors():
+            _add(blobs, other, going if local.image_id(paths.data, other) == id_ else kept)
+        if not all(blobs.has(digest) for digest in going.blobs):
+            return False
+        used = frozenset[str]().union(*(use.layer_keys for use in uses(paths)))
+        for key in store.keys():
+            if going.has_layer(key) and key not in used and not kept.has_layer(key):
+                with staging.taking(os.path.dirname(store.path(key)), paths.tmp, delete):
+                    has_made = True
+    return has_made
 
 
 def _shown(name: str) -> str:
