@@ -43,7 +43,8 @@ def world(home: Home, server: FakeRegistry) -> Iterator[Aftermath]:
 
 def is_explained(result: Result, code: int) -> None:
     """Insist on one line that says what is the matter, one that says what to do, and the exit code."""
-    lines = [line for line in result.stderr.splitlines() if line.startswith("rl: ") and "network: none" not in line]
+    told = ("rl: network: none", "rl: one id only")
+    lines = [line for line in result.stderr.splitlines() if line.startswith("rl: ") and not line.startswith(told)]
     assert result.code == code, result
     assert len(lines) == 1, result
     assert "hint: " in result.stderr, result
@@ -121,7 +122,7 @@ class SmallDisk:
         return done.stdout
 
     def resize(self, size: str) -> None:
-        self.sh(f"mount -o remount,size={size} {self.home.data}")
+        self.sh(f"mount --options-mode ignore -o remount,size={size} {self.home.data}")
 
     def fill(self) -> None:
         """Leave not a byte."""
@@ -160,7 +161,7 @@ def test_a_pull_that_does_not_fit(disk: SmallDisk, server: FakeRegistry) -> None
     disk.resize("1m")
     result = disk.rl("pull", reference)
     is_explained(result, 1)
-    assert "no space is left" in result.stderr
+    assert "no space" in result.stderr
     assert disk.rl.ok("images").count("\n") == 0
     assert disk.names("tmp") == []
     disk.resize("64m")
@@ -193,6 +194,7 @@ def test_a_full_disk(disk: SmallDisk, server: FakeRegistry) -> None:
     rl.ok("stop", "-t", "0", "stays")
     rl.ok("rm", "stays")
     rl.ok("rm", "goes-on")
+    disk.fill()
     rl.ok("rmi", f"{server.host}/whole:other")
     disk.free()
     assert rl.ok("start", "-a", "waits") == ""
@@ -216,7 +218,7 @@ def test_a_disk_that_became_read_only(disk: SmallDisk, server: FakeRegistry) -> 
     rl, reference = disk.rl, f"{server.host}/whole:latest"
     rl.ok("pull", "-q", reference)
     rl.ok("run", "--name", "was", reference)
-    disk.sh(f"mount -o remount,ro {disk.home.data}")
+    disk.sh(f"mount --options-mode ignore -o remount,ro {disk.home.data}")
     assert "was" in rl.ok("ps", "-a")
     assert rl.ok("logs", "was") == "whole"
     assert "latest" in rl.ok("images")
@@ -232,7 +234,7 @@ def test_a_disk_that_became_read_only(disk: SmallDisk, server: FakeRegistry) -> 
         assert "read-only" in result.stderr.lower(), (command, result)
         assert result.code == code, (command, result)
         assert "bug" not in result.stderr
-    disk.sh(f"mount -o remount,rw {disk.home.data}")
+    disk.sh(f"mount --options-mode ignore -o remount,rw {disk.home.data}")
     rl.ok("rm", "was")
 
 

@@ -216,8 +216,7 @@ def test_a_pull_is_killed(world: Aftermath, server: FakeRegistry, victim: str) -
             death = kills.after(0.4, "pull", "-q", other)
         _judge(world, tally, death, images=True)
         try:
-            world.rl.ok("pull", "-q", other)
-            world.images_are_whole()
+            assert world.rl.ok("run", "--rm", "--pull", "always", "-q", other) == "whole"
             world.rl.ok("rmi", other)
             world.nothing_is_left()
             assert world.contents() == before
