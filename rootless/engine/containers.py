@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from rootless import paths
+from rootless import log, paths
 from rootless.container import record, signals, state, store
 from rootless.errors import CommandError, Conflict, NotATerminal, NotFound, RlError
 from rootless.typed import TYPE_CHECKING, NamedTuple
@@ -48,6 +48,9 @@ def list_containers(all: bool) -> tuple[ContainerView, ...]:  # noqa: A002  the 
                 views.append(_view(record.load(directory), now))
         except (FileNotFoundError, NotADirectoryError):
             continue
+        except (ValueError, TypeError, KeyError) as e:
+            # One damaged record must not hide all others.
+            log.say(f"container {id_[:12]} cannot be read: {directory}: {type(e).__name__}: {e}")
     return tuple(views)
 
 

@@ -10,7 +10,7 @@ from fs.snapshot.driver import Rootfs
 from rootless import config
 from rootless.container import compose, names, store, users
 from rootless.container.compose import Confinement, Identity, ImageDefaults, Surroundings
-from rootless.engine import bound_files, image_root
+from rootless.engine import bound_files, image_root, requirements
 from rootless.engine import ids as engine_ids
 from rootless.engine.ids import Entry
 from rootless.errors import Conflict, RlError, UsageError
@@ -110,6 +110,7 @@ def decide(paths: Paths, request: RunRequest, image: Local | None) -> Draft:
     directory = store.directory(paths, id_)
     hostname = request.hostname or (os.uname().nodename if network == "host" else id_[:12])
     driver, rootfs = _rootfs(paths, request, ids, lowers, directory)
+    requirements.check(request.require, ids, rootfs.driver, network)
     files = bound_files.decide(request, ids, hostname, network, user, accounts)
     return Draft(
         paths=paths,

@@ -7,6 +7,7 @@ import json
 from fs import flock
 from rootless.container import spec
 from rootless.engine import create, drafts, image_root
+from rootless.engine.starting import may_setgroups
 from rootless.isolation import capabilities
 from rootless.isolation.seccomp import cache
 from rootless.runtime import plan
@@ -44,7 +45,7 @@ def document(draft: Draft) -> dict[str, Any]:
         net_fd=-1,
         tty_size=draft.request.tty_size or (24, 80),
         seccomp=program,
-        setgroups=True,
+        setgroups=may_setgroups(draft.ids),
         inner_root=draft.ids.root,
     )
     steps = plan.container(draft.spec, situation)

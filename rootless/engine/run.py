@@ -66,11 +66,21 @@ def _tell(request: RunRequest, created: Created) -> None:
         notes.append("network: none (loopback only); --network host shares the host's")
     if request.verbose:
         notes.append(f"storage: {created.rootfs.driver}")
-        notes.append(f"ids: {created.ids.container.on_host.uids!r}")
+        notes.append(f"ids: {_ids(created)}")
     if request.verbose or (request.tty and request.interactive):
         notes += created.record.notes
     for note in notes:
         log.say(note)
+
+
+def _ids(created: Created) -> str:
+    """Return the map of user ids, container to host, as a person reads it: ``0=1000, 1-65536=100000-165535``."""
+
+    def span(first: int, length: int) -> str:
+        return str(first) if length == 1 else f"{first}-{first + length - 1}"
+
+    ranges = created.ids.container.on_host.uids.ranges
+    return ", ".join(f"{span(r.inside, r.length)}={span(r.outside, r.length)}" for r in ranges)
 
 
 def _dry_run(request: RunRequest) -> int:

@@ -138,7 +138,7 @@ def _prepare(created: Created, tty_size: tuple[int, int] | None) -> Prepared:
         net_fd=net_fd,
         tty_size=tty_size or (24, 80),
         seccomp=program,
-        setgroups=_may_setgroups(ids),
+        setgroups=may_setgroups(ids),
         inner_root=(note.root_uid, note.root_gid),
     )
     fds = tuple(fd for fd in ((held.user, held.net) if held else ()) + (net_fd,) if fd >= 0)
@@ -170,7 +170,8 @@ def stranger(ids: Ids) -> tuple[int, int] | None:
     return uid, gid
 
 
-def _may_setgroups(ids: Ids) -> bool:
+def may_setgroups(ids: Ids) -> bool:
+    """Tell whether processes of the container may change their supplementary groups."""
     if ids.held.how != DIRECT:
         return ids.held.how != ONE
     # In a namespace around that denies it, it stays denied for all below (user_namespaces(7)).

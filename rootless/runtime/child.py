@@ -44,10 +44,12 @@ def become(plan: SetupPlan, channel: Channel, stdio: tuple[int, int, int], keep:
         fds.close_all_but((*channel.descriptors(), *keep))
         os.chdir("/")
         for index, step in enumerate(plan.outer):  # noqa: B007  told by the handlers below
+            kernel.about("")
             step.apply(kernel)
         _fork(kernel)
         phase = INNER
         for index, step in enumerate(plan.inner):  # noqa: B007
+            kernel.about("")
             step.apply(kernel)
         kernel.fail(phase, index, 0, "the plan does not end in exec")
     except OSError as e:

@@ -28,7 +28,10 @@ VERB: Final = Verb(
     examples=(
         ("rl run --rm -it debian bash", "a shell in a fresh Debian"),
         ("rl run --rm -v .:/src -w /src gcc make", "a compiler that is not installed here, on your own files"),
-        ("rl run -d --name db -e MODE=test -v data:/data redis", "a server in the background, its files in a volume"),
+        (
+            "rl run -d --name db -e MODE=test -v ./data:/data redis",
+            "in the background, its files in a directory",
+        ),
     ),
     interspersed=False,
 )
