@@ -214,7 +214,7 @@ def _publish(where: Paths, bundle: str, note: ContainerRecord) -> ContainerRecor
 
 
 class _Cidfile:
-    """``--cidfile``: written before the container is there, so that one without it is never left; removed on failure."""
+    """``--cidfile``: written before the container is there, so that none is without it; removed on failure."""
 
     def __init__(self, path: str | None, id_: str) -> None:
         self._path = path

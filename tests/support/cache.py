@@ -18,7 +18,8 @@ class Unavailable(Exception):
 
 def own() -> str:
     """Return the directory the caller may write to: RL_TEST_CACHE, root's shared one, or one under the home."""
-    if given := os.environ.get("RL_TEST_CACHE"):
+    given = os.environ.get("RL_TEST_CACHE")
+    if given and (not os.path.isdir(given) or os.access(given, os.W_OK)):
         return given
     if os.getuid() == 0:
         return SHARED
@@ -34,7 +35,7 @@ def get(key: str, make: Callable[[str], None]) -> str:
     Raises:
         Unavailable: as ``make`` raised it, or the cache cannot be written.
     """
-    for base in dict.fromkeys((own(), SHARED)):
+    for base in dict.fromkeys((own(), os.environ.get("RL_TEST_CACHE") or SHARED, SHARED)):
         if os.path.isdir(path := f"{base}/{key}"):
             return path
     try:

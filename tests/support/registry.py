@@ -239,9 +239,12 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, error_lo
 
 def main() -> int:
     """Make every image and fill the store; say what cannot be made and fail if there is any."""
+    from tests.support import aftermath  # imports this module
+
     failed = images.main()
     try:
         print(filled_store(), flush=True)
+        print(aftermath.images(), flush=True)
     except Unavailable as e:
         print(f"no registry: {e}", flush=True)
         failed = 1
