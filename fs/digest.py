@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 
 from rootless.errors import BadImage
-from rootless.typed import TYPE_CHECKING, NamedTuple, Protocol
+from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Final
+    from typing import Any, Final, Protocol
+else:
+    Protocol = object
 
 #: Hexadecimal digits by algorithm; others are refused rather than trusted.
 _LENGTHS: Final = {"sha256": 64, "sha512": 128}

@@ -15,12 +15,9 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple  # noqa: PLC0414  the aliases export them
-    from typing import Protocol as Protocol  # noqa: PLC0414
     from typing import cast as cast  # noqa: PLC0414
 else:
     from _collections import _tuplegetter
-
-    Protocol = object
 
     def cast(kind, value):
         """Return ``value``, which the type checker takes to be of ``kind``."""

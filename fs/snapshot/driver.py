@@ -16,10 +16,12 @@ from __future__ import annotations
 import os
 import stat
 
-from rootless.typed import TYPE_CHECKING, NamedTuple, Protocol
+from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Final
+    from typing import Final, Protocol
+else:
+    Protocol = object
 
 _PATH: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -48,18 +50,23 @@ class Driver(Protocol):
         Raises:
             HostUnsupported: this driver cannot do it; another can.
         """
+        ...
 
     def make(self, rootfs: Rootfs, owner: tuple[int, int] | None = None) -> None:
         """Make the directories; ``owner`` is container root's uid and gid as the caller sees them."""
+        ...
 
     def open_fill(self, rootfs: Rootfs) -> tuple[int, ...]:
         """Return O_PATH descriptors of what ``fill`` needs, opened on the host side; the caller closes them."""
+        ...
 
     def fill(self, rootfs: Rootfs, fds: tuple[int, ...]) -> None:
         """Copy what has to be copied, as the root of the user namespace, through ``open_fill``'s descriptors."""
+        ...
 
     def prepare(self, container_dir: str, lowers: tuple[str, ...]) -> Rootfs:
         """Plan, make and fill, as the root of the user namespace."""
+        ...
 
     def open(self, rootfs: Rootfs) -> tuple[int, ...]:
         """Return O_PATH descriptors of what ``mount`` needs; the caller closes them.
@@ -68,6 +75,7 @@ class Driver(Protocol):
         and, where the container's root may not walk the path, before changing ids. ``mount`` opens
         descriptors from before the unshare again, by path and in place.
         """
+        ...
 
     def mount(self, rootfs: Rootfs, fds: tuple[int, ...], target: str, readonly: bool) -> None:
         """Mount the root on ``target``.
@@ -75,6 +83,7 @@ class Driver(Protocol):
         Raises:
             OSError: what mount(2) says.
         """
+        ...
 
 
 def open_directory(path: str) -> int:

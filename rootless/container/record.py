@@ -75,12 +75,13 @@ def load(directory: str) -> ContainerRecord:
         FileNotFoundError: the container is being removed.
     """
     raw: dict[str, Any] = codec.load(f"{directory}/container.json")
-    raw["rootfs"] = RootfsRecord(**{**raw["rootfs"], "lowers": tuple(raw["rootfs"]["lowers"])})
     request: dict[str, Any] = raw["request"]
-    volumes = tuple(VolumeRequest(**{**v, "options": tuple(v["options"])}) for v in request.pop("volumes"))
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in request.items()}
-    raw["request"] = RunRequest(**values, volumes=volumes)
-    raw["notes"] = tuple(raw["notes"])
-    raw["command"] = tuple(raw["command"])
-    raw["layer_keys"] = tuple(raw["layer_keys"])
-    return ContainerRecord(**raw)
+    volumes = tuple(VolumeRequest(**_tuples(volume)) for volume in request.pop("volumes"))
+    raw["request"] = RunRequest(**_tuples(request), volumes=volumes)
+    raw["rootfs"] = RootfsRecord(**_tuples(raw["rootfs"]))
+    return ContainerRecord(**_tuples(raw))
+
+
+def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields with tuples where JSON has arrays."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}

@@ -19,7 +19,9 @@ def check(result: int) -> int:
 
 
 if TYPE_CHECKING:
-    Argument = int | ctypes.c_void_p | ctypes._CArgObject | bytes | None  # noqa: SLF001  what byref returns
+    from typing import Any
+
+    Argument = int | ctypes.c_void_p | bytes | Any | None  # Any: what byref returns has no public name
 
 _syscall = libc.syscall
 _syscall.restype = ctypes.c_long

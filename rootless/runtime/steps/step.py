@@ -6,10 +6,14 @@ key under which ``OpenSources`` opened them, targets by their path inside the ne
 
 from __future__ import annotations
 
-from rootless.typed import TYPE_CHECKING, NamedTuple, Protocol
+from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from rootless.runtime.kernel import Kernel
+else:
+    Protocol = object
 
 
 class Step(Protocol):
