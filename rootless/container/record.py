@@ -5,6 +5,7 @@ from __future__ import annotations
 from rootless import codec
 from rootless.container.request import RunRequest, VolumeRequest
 from rootless.container.state import replace
+from rootless.errors import StoreError
 from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -73,8 +74,19 @@ def load(directory: str) -> ContainerRecord:
 
     Raises:
         FileNotFoundError: the container is being removed.
+        StoreError: the file is damaged.
     """
-    raw: dict[str, Any] = codec.load(f"{directory}/container.json")
+    try:
+        return _read(codec.load(f"{directory}/container.json"))
+    except (ValueError, TypeError, KeyError, AttributeError) as e:
+        id_ = directory.rpartition("/")[2][:12]
+        raise StoreError(
+            f"the record of container {id_} is damaged: {directory}/container.json: {type(e).__name__}: {e}",
+            hint=f"save what you need from it, then: rl rm -f {id_}",
+        ) from e
+
+
+def _read(raw: dict[str, Any]) -> ContainerRecord:
     request: dict[str, Any] = raw["request"]
     volumes = tuple(VolumeRequest(**_tuples(volume)) for volume in request.pop("volumes"))
     raw["request"] = RunRequest(**_tuples(request), volumes=volumes)

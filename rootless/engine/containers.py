@@ -7,7 +7,7 @@ import sys
 
 from rootless import log, paths
 from rootless.container import record, signals, state, store
-from rootless.errors import CommandError, Conflict, NotATerminal, NotFound, RlError
+from rootless.errors import CommandError, Conflict, NotATerminal, NotFound, RlError, StoreError
 from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -48,9 +48,8 @@ def list_containers(all: bool) -> tuple[ContainerView, ...]:  # noqa: A002  the 
                 views.append(_view(record.load(directory), now))
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except (ValueError, TypeError, KeyError) as e:
-            # One damaged record must not hide all others.
-            log.say(f"container {id_[:12]} cannot be read: {directory}: {type(e).__name__}: {e}")
+        except StoreError as e:
+            log.say(e.message)  # one damaged record must not hide all others
     return tuple(views)
 
 
@@ -226,7 +225,13 @@ def remove(name: str, *, force: bool, volumes: bool) -> None:
         except (Conflict, NotFound):
             pass  # it ended by itself
     try:
-        created = create.load(where, os.path.basename(directory))
+        try:
+            created = create.load(where, os.path.basename(directory))
+        except StoreError:
+            if not force:
+                raise
+            _remove_damaged(where, directory)
+            return
         delete = starting.remove_tree(created)
         with starting.Startable(created), staging.taking(directory, where.tmp, delete):
             store.release(where, created.record.name, created.record.id)
@@ -237,6 +242,17 @@ def remove(name: str, *, force: bool, volumes: bool) -> None:
         if force:
             return
         raise NotFound(f"No such container: {name}") from None
+
+
+def _remove_damaged(where: Paths, directory: str) -> None:
+    """Remove a container whose record cannot be read; its ids are taken to be those that a new one would have."""
+    from fs import staging
+    from rootless.engine import ids, starting
+
+    delete = starting.remover(where, ids.decide(None))
+    with staging.taking(directory, where.tmp, delete):
+        pass
+    store.sweep(where)
 
 
 def logs(

@@ -213,5 +213,10 @@ def _forget(created: Created) -> Callable[[], None]:
 
 def remove_tree(created: Created) -> Callable[[str], None]:
     """Return what deletes trees with files of the container's ids, from outside its namespace."""
-    entry = Entry(created.paths, created.ids)
+    return remover(created.paths, created.ids)
+
+
+def remover(paths: Paths, ids: Ids) -> Callable[[str], None]:
+    """Return what deletes trees with files of ``ids``."""
+    entry = Entry(paths, ids)
     return lambda path: remove.tree(path, entry)
