@@ -84,6 +84,20 @@ def _found(name: str) -> tuple[Paths, str, ContainerState]:
         raise NotFound(f"No such container: {name}") from None
 
 
+class _Present:
+    """Where another command removes the container meanwhile: it is not there, as it would be a moment later."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, FileNotFoundError) and str(error.filename).startswith(f"{paths.find().containers}/"):
+            raise NotFound(f"No such container: {self._name}") from error
+
+
 def _connect(directory: str, name: str, doing: str = "") -> Connection:
     """Connect to the monitor of a container that should run."""
     from rootless.runtime import control
@@ -109,16 +123,18 @@ def start(names: tuple[str, ...], *, attach: bool, interactive: bool, detach_key
     where = paths.find()
     paths.ensure_private(where.runtime)
     for name in names:
-        created = create.load(where, store.find(where, name))
+        with _Present(name):
+            created = create.load(where, store.find(where, name))
+            now = state.current(created.directory)
         if interactive and created.record.tty and not os.isatty(0):
             raise NotATerminal("the input device is not a TTY")
-        now = state.current(created.directory)
         if now.status == state.RUNNING and not now.is_elsewhere() and not (attach or interactive):
             continue  # as Docker: starting what runs is no error
         size = console.size(0) if created.record.tty and os.isatty(0) else None
         attachment = starting.Attachment(interactive, attach or interactive, True, detach_keys)
         try:
-            code = starting.start(created, attachment, size)
+            with _Present(name):
+                code = starting.start(created, attachment, size)
         except Detached:
             return 0
         except CommandError as e:
@@ -133,11 +149,13 @@ def stop(name: str, timeout: int | None, signal: str | None) -> None:
     _, directory, now = _found(name)
     if now.status != state.RUNNING:
         return
-    note = record.load(directory)
+    with _Present(name):
+        note = record.load(directory)
     number = signals.number(signal or note.stop_signal)
     seconds = note.stop_timeout if timeout is None else timeout
     try:
-        connection = _connect(directory, name)
+        with _Present(name):
+            connection = _connect(directory, name)
     except Conflict:
         if now.is_elsewhere():
             raise
@@ -150,7 +168,8 @@ def kill(name: str, signal: str) -> None:
     """Send a signal to process 1 of a running container."""
     _, directory, _ = _found(name)
     number = signals.number(signal)
-    connection = _connect(directory, name, f"cannot kill container: {name}: ")
+    with _Present(name):
+        connection = _connect(directory, name, f"cannot kill container: {name}: ")
     _ask(connection, {"op": "signal", "number": number})
     connection.receive()
     connection.close()
@@ -186,7 +205,8 @@ def wait(name: str) -> int:
     _, directory, now = _found(name)
     if now.status == state.RUNNING:
         try:
-            connection = _connect(directory, name)
+            with _Present(name):
+                connection = _connect(directory, name)
         except Conflict:
             if now.is_elsewhere():
                 raise
@@ -207,9 +227,6 @@ def remove(name: str, *, force: bool, volumes: bool) -> None:
     Raises:
         Conflict: it is running, and ``force`` was not given.
     """
-    from fs import flock, staging
-    from rootless.engine import create, starting
-
     where, directory, now = _found(name)
     if now.status == state.RUNNING:
         if now.is_elsewhere():
@@ -225,23 +242,40 @@ def remove(name: str, *, force: bool, volumes: bool) -> None:
         except (Conflict, NotFound):
             pass  # it ended by itself
     try:
-        try:
-            created = create.load(where, os.path.basename(directory))
-        except StoreError:
-            if not force:
-                raise
-            _remove_damaged(where, directory)
-            return
-        delete = starting.remove_tree(created)
-        with starting.Startable(created), staging.taking(directory, where.tmp, delete):
-            store.release(where, created.record.name, created.record.id)
-        staging.sweep(where.tmp, delete)
-        flock.sweep(where.data)
-        store.sweep(where)
+        _remove(where, directory, force=force)
+    except Conflict:
+        # Another command has started it meanwhile.
+        if not force or not _runs_here(directory):
+            raise
+        remove(name, force=True, volumes=volumes)
     except FileNotFoundError:
         if force:
             return
         raise NotFound(f"No such container: {name}") from None
+
+
+def _runs_here(directory: str) -> bool:
+    now = state.current(directory)
+    return now.status == state.RUNNING and not now.is_elsewhere()
+
+
+def _remove(where: Paths, directory: str, *, force: bool) -> None:
+    from fs import flock, staging
+    from rootless.engine import create, starting
+
+    try:
+        created = create.load(where, os.path.basename(directory))
+    except StoreError:
+        if not force:
+            raise
+        _remove_damaged(where, directory)
+        return
+    delete = starting.remove_tree(created)
+    with starting.Startable(created), staging.taking(directory, where.tmp, delete):
+        store.release(where, created.record.name, created.record.id)
+    staging.sweep(where.tmp, delete)
+    flock.sweep(where.data)
+    store.sweep(where)
 
 
 def _remove_damaged(where: Paths, directory: str) -> None:
@@ -284,14 +318,16 @@ def attach(name: str, *, stdin: bool, sig_proxy: bool, detach_keys: str) -> int:
     from rootless.tty import console, detach
 
     _, directory, now = _found(name)
-    note = record.load(directory)
+    with _Present(name):
+        note = record.load(directory)
     if now.status != state.RUNNING:
         raise Conflict("cannot attach to a stopped container, start it first", hint=f"rl start -a {name}")
     wants_stdin = stdin and note.open_stdin
     if wants_stdin and note.tty and not os.isatty(0):
         raise NotATerminal("the input device is not a TTY")
     keys = detach.parse(detach_keys)
-    connection = _connect(directory, name)
+    with _Present(name):
+        connection = _connect(directory, name)
     pipes = client.Pipes(stdin=wants_stdin, tty=note.tty)
     streams = [stream for stream, end in zip(("stdin", "stdout", "stderr"), pipes.far, strict=True) if end >= 0]
     _ask(connection, {"op": "attach", "streams": streams}, tuple(pipes.hand_over()))
@@ -311,11 +347,13 @@ def exec_(request: ExecRequest) -> int:
     from rootless.engine import execution
 
     _, directory, _ = _found(request.container)
-    note = record.load(directory)
+    with _Present(request.container):
+        note = record.load(directory)
     if request.tty and request.interactive and not request.detach and not os.isatty(0):
         raise NotATerminal("the input device is not a TTY")
-    connection = _connect(directory, request.container)
-    return execution.run(connection, directory, note, request)
+    with _Present(request.container):
+        connection = _connect(directory, request.container)
+        return execution.run(connection, directory, note, request)
 
 
 def inspect(name: str) -> dict[str, Any]:
@@ -323,4 +361,5 @@ def inspect(name: str) -> dict[str, Any]:
     from rootless.engine import inspection
 
     _, directory, now = _found(name)
-    return inspection.container(directory, record.load(directory), now)
+    with _Present(name):
+        return inspection.container(directory, record.load(directory), now)

@@ -194,3 +194,24 @@ def test_a_reader_that_goes_away_ends_the_logs_quietly(box: Box) -> None:
         assert reader.stdout.readline() == b"1\n"
         reader.stdout.close()
         assert reader.stderr.read() == b""
+
+
+def test_a_tail_that_is_followed_goes_on_with_what_comes(box: Box) -> None:
+    id_ = box.detached("-i", "busybox", "sh", "-c", "echo one; echo two; read x; echo three")
+    with box.start("logs", "-f", "--tail", "1", id_) as follower:
+        assert follower.stdout
+        assert follower.stdout.readline() == b"two\n"
+        box("attach", id_, stdin="go\n")
+        assert follower.stdout.read() == b"three\n"
+
+
+def test_a_follower_sees_the_end_of_a_container_that_is_removed(box: Box) -> None:
+    id_ = box.detached("--rm", "-i", "busybox", "sh", "-c", "echo one; read x; seq 1 20000")
+    with box.start("logs", "-f", id_) as follower:
+        assert follower.stdout
+        assert follower.stderr
+        assert follower.stdout.readline() == b"one\n"
+        box("attach", id_, stdin="go\n")
+        assert follower.stdout.read().endswith(b"\n20000\n")
+        assert follower.stderr.read() == b""
+    assert follower.returncode == 0

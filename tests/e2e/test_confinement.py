@@ -148,3 +148,15 @@ def test_devices_cannot_be_made(box: Box) -> None:
 
 def test_the_hosts_processes_cannot_be_signalled(box: Box) -> None:
     assert box.sh("kill -0 -1 2>/dev/null; kill -9 999999 2>/dev/null || echo none", "--init") == "none"
+
+
+def test_a_privileged_container_may_mount(box: Box) -> None:
+    script = "mkdir /m; mount -t tmpfs none /m && touch /m/x && umount /m && echo mounted"
+    assert box.sh(script, "--privileged") == "mounted"
+    assert box.sh("mount -o remount,rw /proc/sys 2>/dev/null; hostname other && hostname", "--privileged") == "other"
+
+
+def test_a_capability_that_is_added_is_of_use(box: Box) -> None:
+    assert box.sh("hostname other 2>/dev/null || echo refused") == "refused"
+    assert box.sh("hostname other && hostname", "--cap-add", "SYS_ADMIN") == "other"
+    assert box.sh("ip link set lo down && echo down", "--cap-add", "NET_ADMIN") == "down"

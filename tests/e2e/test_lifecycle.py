@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -292,3 +293,65 @@ def test_the_times_of_a_container_are_in_order(box: Box) -> None:
     box.ok("wait", id_)
     found = box.inspect(id_)
     assert found["Created"] < found["State"]["StartedAt"] < found["State"]["FinishedAt"]
+
+
+def test_start_of_several_goes_on_after_an_error(box: Box) -> None:
+    ids = [box.ok("create", "--network", "none", "busybox", "true") for _ in range(2)]
+    result = box("start", ids[0], "nosuch", ids[1])
+    assert (result.code, result.stdout.split()) == (1, ids)
+    assert "No such container: nosuch" in result.stderr
+    assert "failed to start containers: nosuch" in result.stderr
+    assert box.ok("wait", *ids).split() == ["0", "0"]
+
+
+def test_a_start_that_fails_says_why_and_can_be_tried_again(box: Box, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir(mode=0o777)
+    id_ = box.ok("create", "--network", "none", "-v", f"{source}:/there", "busybox", "true")
+    source.rmdir()
+    result = box("start", id_)
+    assert result.code == 1
+    assert f"bind source path does not exist: {source}" in result.stderr
+    assert box.state(id_) == "created"
+    source.mkdir()
+    assert box.ok("start", id_) == id_
+    assert box.ok("wait", id_) == "0"
+
+
+def test_stop_gives_the_time_that_was_asked_for(box: Box) -> None:
+    script = "trap 'echo told' TERM; echo up; while :; do sleep 1000 & wait; done"
+    id_ = box.detached("busybox", "sh", "-c", script)
+    wait_for_log(box, id_, "up")
+    box.ok("stop", "-t", "1", id_)
+    assert box.inspect(id_)["State"]["ExitCode"] == 137
+    assert box.ok("logs", id_) == "up\ntold"
+
+
+def test_what_is_changed_at_creation_is_kept_for_start(box: Box) -> None:
+    id_ = box.ok(
+        "create",
+        "--network",
+        "none",
+        "-e",
+        "A=1",
+        "-w",
+        "/tmp",
+        "-u",
+        "app",
+        "busybox",
+        "sh",
+        "-c",
+        "echo $A; pwd; id -un",
+    )
+    assert box.ok("start", "-a", id_).split() == ["1", "/tmp", "app"]
+    assert box.ok("start", "-a", id_).split() == ["1", "/tmp", "app"]
+
+
+def test_removing_while_it_starts_is_one_or_the_other(box: Box) -> None:
+    for _ in range(3):
+        id_ = box.ok("create", "--network", "none", "busybox", "true")
+        starting, removing = box.start("start", id_), box.start("rm", "-f", id_)
+        for process in (starting, removing):
+            _, err = process.communicate(timeout=20)
+            assert b"Traceback" not in err
+            assert b"bug in rl" not in err

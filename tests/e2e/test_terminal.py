@@ -273,3 +273,16 @@ def test_the_log_of_a_terminal_is_what_it_showed(box: Box) -> None:
     box.ok("wait", id_)
     result = box("logs", id_)
     assert (result.stdout, result.stderr) == ("out\r\nerr\r\n", "")
+
+
+def test_init_leaves_the_terminal_to_the_command(screen: Show) -> None:
+    """Keys reach the command's process group, and its shell has job control."""
+    shown = screen("run", "--init", "--rm", "-it", "--network", "none", "-e", "PS1=$ ", "busybox")
+    assert "job control" not in shown.expect("$ ")
+    shown.line(STARTED)
+    shown.expect("\r\nstarted")
+    shown.type("\x03")
+    shown.expect("$ ")
+    shown.line("echo code $?; exit 6")
+    shown.expect("code 130")
+    assert shown.wait() == 6
