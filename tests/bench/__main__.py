@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="how long monitors are watched (default: 60)")
     parser.add_argument("--user", default="rl-test", help="who measures if root starts this (default: rl-test)")
     parser.add_argument("--python", help="measure the rl beside this Python instead of a new wheel (as root)")
+    parser.add_argument("--nice", type=int, default=0, help="niceness of all contestants, down to -20 (as root)")
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args()
     names = options.names or NAMES
@@ -40,7 +41,7 @@ def main() -> int:
         if name not in (*NAMES, "profile"):
             parser.error(f"no such bench: {name}")
     if os.getuid() == 0:
-        return privileged.start(sys.argv[1:], options.user, options.python)
+        return privileged.start(sys.argv[1:], options.user, options.python, options.nice)
     if reason := users.namespaces_forbidden():
         print(f"no namespaces here: {reason}", file=sys.stderr)
         return 1

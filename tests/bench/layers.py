@@ -10,7 +10,7 @@ from typing import Final
 from tests.support import cache, oci
 from tests.support.oci import Layer
 
-VERSION: Final = 1
+VERSION: Final = 2
 ENTRIES: Final = 45_000
 SIZE: Final = 500_000_000
 SMALL: Final = 128 << 10
@@ -88,7 +88,7 @@ def _pack(names: Sequence[str], tar: str) -> None:
             wanted.add(name)
     listed = "\0".join(sorted(name.lstrip("/") for name in wanted))
     subprocess.run(
-        ("tar", "-C", "/", "-cf", tar, "--format=pax", "--numeric-owner", "--no-recursion", "--null", "-T", "-"),
+        ("tar", "-C", "/", "-cf", tar, "--format=gnu", "--numeric-owner", "--no-recursion", "--null", "-T", "-"),
         input=os.fsencode(listed),
         check=True,
     )

@@ -2,8 +2,8 @@
 
 Podman refuses to run where /sys/fs/cgroup mixes v1 and v2. In a mount namespace a cgroup2 file system covers it, which
 changes nothing for anybody else. There is also a new file system: on one where others have just removed many files,
-ext4 searches long for an inode that was not freed lately, which can cost more than all else. Once a monitor has entered a user namespace, its smaps are root's to read (ptrace(2),
-"Ptrace access mode checking"): the benches ask for them over a socket.
+ext4 searches long for an inode that was not freed lately, which can cost more than all else. And where a monitor's
+smaps are root's to read (ptrace(2), "Ptrace access mode checking"), the benches ask for them over a socket.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.support import machine, turns
 
 HERE: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-#: In the mount namespace: $0 is the user, $1 a file to make a file system in, $2 where to mount it.
+#: In the mount namespace: $0 is the user, $1 a file to make a file system in, $2 where to mount it, $3 the niceness.
 _ENTER: Final = """\
 set -e
 mount --make-rshared /  # or podman warns
@@ -32,7 +32,9 @@ mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "$1"
 mount -o loop "$1" "$2"
 rm "$1"
 chmod 1777 "$2"
-shift 2
+test "$3" = 0 || test ! -e /proc/self/autogroup || echo "$3" >/proc/self/autogroup
+renice --priority "$3" --pid $$ >/dev/null
+shift 3
 exec setpriv --reuid "$0" --regid "$0" --init-groups "$@"
 """
 
@@ -40,8 +42,12 @@ exec setpriv --reuid "$0" --regid "$0" --init-groups "$@"
 _DISK: Final = 32 << 30
 
 
-def start(words: list[str], user: str, python: str | None) -> int:
-    """Run the benches as ``user`` with the rl beside ``python``, or with a wheel of this tree."""
+def start(words: list[str], user: str, python: str | None, nice: int) -> int:
+    """Run the benches as ``user`` with the rl beside ``python``, or with a wheel of this tree.
+
+    ``nice``: of all contestants alike; -20 makes a busy machine nearly as good as a quiet one. It is that of a session,
+    since the kernel shares processors between sessions first (sched(7), "The autogroup feature").
+    """
     place = os.environ.get("RL_TEST_TMP", "/var/tmp")
     with _installed(python) as (chosen, suite), tempfile.TemporaryDirectory(prefix="rl-b", dir=place) as disk:
         os.chmod(disk, 0o755)
@@ -60,7 +66,10 @@ def start(words: list[str], user: str, python: str | None) -> int:
             READER: str(theirs.fileno()),
             **{key: os.environ[key] for key in ("RL_TEST_CACHE",) if key in os.environ},
         }
-        command = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _ENTER, user, f"{disk}/image", mounted)
+        command = (
+            *("setsid", "--wait", "unshare", "--mount", "--propagation", "private"),
+            *("sh", "-c", _ENTER, user, f"{disk}/image", mounted, str(nice)),
+        )
         child = subprocess.Popen(
             (*command, chosen, "-m", "tests.bench", *words), cwd=suite, env=env, pass_fds=(theirs.fileno(),)
         )
