@@ -44,7 +44,7 @@ def test_the_terminal_is_as_before_after_a_failure(screen: Show) -> None:
 
 def test_the_size_is_known_from_the_start_and_follows(screen: Show) -> None:
     shown = screen(
-        *RUN, "sh", "-c", "stty size; trap 'stty size; exit' WINCH; while :; do sleep 0.1; done", rows=33, columns=99
+        *RUN, "sh", "-c", "trap 'stty size; exit' WINCH; stty size; while :; do sleep 0.1; done", rows=33, columns=99
     )
     shown.expect("33 99")
     shown.resize(44, 111)
