@@ -137,7 +137,7 @@ def test_a_holder_is_killed(world: Aftermath) -> None:
     while tally.wants_writes:
         # It has been forked and is not yet on record: somebody is in the middle of starting it.
         _kill_holders(world)
-        delay = kills.random.uniform(0, 0.02)
+        delay = kills.random.uniform(0, 0.006)
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
         with world.rl.start("run", "--rm", "--name", "victim", world.reference, "true", **quiet) as process:
             holder = _first_child(process.pid)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
@@ -253,13 +254,13 @@ class Aftermath:
         assert not mounts, f"leaked into the host's namespace: {mounts}"
 
     def nobody_is_left(self) -> None:
-        """Insist that of all we started only what is on record lives; give what is on its way a while."""
-        strangers = self._strangers()
-        for pid in strangers:
-            wait(pid, 10)
-        _reap()
-        strangers = self._strangers()
-        assert not strangers, f"left running, or not reaped: {list(strangers.values())}"
+        """Insist that of all we started only what is on record lives; what is on its way gets ten seconds."""
+        until = time.monotonic() + 10
+        while strangers := self._strangers():
+            assert time.monotonic() < until, f"left running, or not reaped: {list(strangers.values())}"
+            for pid in strangers:
+                wait(pid, until - time.monotonic())
+            _reap()
 
     def _strangers(self) -> dict[int, Process]:
         recorded = self._on_record()

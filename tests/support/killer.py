@@ -108,7 +108,7 @@ def _strace() -> str:
 
 
 class Fault(NamedTuple):
-    """How a command took a system call that failed; ``hit`` is the call, "" where it was not made."""
+    """How a command took a system call that failed; ``hit`` is the call, "" where it was not one to the home."""
 
     where: str
     hit: str
@@ -156,7 +156,8 @@ class Killer:
             done = self._run(log, ("-e", f"inject={at.name}:error={error}:when={at.number}"), arguments)
             with open(log, encoding="utf-8", errors="replace") as f:
                 hits = [line.strip() for line in f if "(INJECTED)" in line]
-        hit = next((line for line in hits if self.home.path in line), "")
+        # Where also what was to be said was refused, nobody can ask what it was.
+        hit = hits[0] if hits and all(self.home.path in line for line in hits) else ""
         where = f"rl {' '.join(arguments)}: {error} in {at.name} number {at.number}: {hit[:200]}"
         result = Result(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
         return Fault(where, hit, result)
