@@ -267,7 +267,6 @@ class Aftermath:
         known = recorded | set(descendants(recorded)) | self._before
         return {pid: p for pid, p in descendants({os.getpid()}).items() if pid not in known}
 
-
     def _on_record(self) -> set[int]:
         """Return the holders and the monitors that live; whatever else lives must be below a monitor."""
         containers = f"{self.home.data}/containers/*/state.json"
