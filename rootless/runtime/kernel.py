@@ -116,9 +116,16 @@ class Kernel:
                 os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=above.fd))
             return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above.fd)
 
-    def open_existing(self, path: str, flags: int = os.O_PATH) -> int:
+    def open_existing(self, path: str, flags: int) -> int:
         """Open a path beneath the new root that is there; the caller closes it."""
         return fds.openat2(self.root, path, flags, resolve=_IN_ROOT)
+
+    def existing(self, path: str) -> Opened | None:
+        """Return what is at ``path`` beneath the new root, or None where this kernel or image has nothing there."""
+        try:
+            return Opened(self.open_existing(path, os.O_PATH))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def read_text(self, path: str, limit: int = 1 << 20) -> str:
         """Return up to ``limit`` bytes of a regular file of the new root, "" where there is none."""

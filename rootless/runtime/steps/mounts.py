@@ -7,6 +7,7 @@ import os
 import stat
 
 from rootless.linux import mount
+from rootless.runtime.kernel import Opened
 from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -122,19 +123,15 @@ class Mask(NamedTuple):
 
     def apply(self, kernel: Kernel) -> None:
         kernel.about(self.target)
-        try:
-            fd = kernel.open_existing(self.target)
-        except (FileNotFoundError, NotADirectoryError):
+        found = kernel.existing(self.target)
+        if found is None:
             return
-        try:
-            where = f"/proc/self/fd/{fd}"
-            if stat.S_ISDIR(os.fstat(fd).st_mode):
+        with found:
+            if stat.S_ISDIR(os.fstat(found.fd).st_mode):
                 flags = mount.MS_RDONLY | mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
-                mount.mount("tmpfs", where, "tmpfs", flags, "size=0k,nr_inodes=2,mode=0755")
+                mount.mount("tmpfs", found.path, "tmpfs", flags, "size=0k,nr_inodes=2,mode=0755")
             else:
-                mount.mount(f"/proc/self/fd/{kernel.fds['/dev/null']}", where, None, mount.MS_BIND)
-        finally:
-            os.close(fd)
+                mount.mount(f"/proc/self/fd/{kernel.fds['/dev/null']}", found.path, None, mount.MS_BIND)
 
 
 class MakeReadonly(NamedTuple):
@@ -144,20 +141,15 @@ class MakeReadonly(NamedTuple):
 
     def apply(self, kernel: Kernel) -> None:
         kernel.about(self.target)
-        try:
-            fd = kernel.open_existing(self.target)
-        except (FileNotFoundError, NotADirectoryError):
+        found = kernel.existing(self.target)
+        if found is None:
             return
-        try:
-            where = f"/proc/self/fd/{fd}"
-            mount.mount(where, where, None, mount.MS_BIND | mount.MS_REC)
-        finally:
-            os.close(fd)
-        mounted = kernel.open_existing(self.target)
-        try:
-            kernel.restrict(mounted, mount.MOUNT_ATTR_RDONLY, recursive=True)
-        finally:
-            os.close(mounted)
+        with found:
+            mount.mount(found.path, found.path, None, mount.MS_BIND | mount.MS_REC)
+        # Opened again: the first descriptor leads to what lies beneath the new mount.
+        fd = kernel.open_existing(self.target, os.O_PATH)
+        with Opened(fd) as mounted:
+            kernel.restrict(mounted.fd, mount.MOUNT_ATTR_RDONLY, recursive=True)
 
 
 class RestrictRoot(NamedTuple):
