@@ -128,37 +128,101 @@ class _Tail:
             buffer = buffer[at:]
             self._buffer = buffer
 
-    def is_current(self, directory: str) -> bool:
-        try:
-            return os.stat(f"{directory}/current").st_ino == os.fstat(self._fd).st_ino
-        except FileNotFoundError:
-            return False
+    def successor(self, directory: str) -> tuple[_Tail | None, bool]:
+        """Return the next newer file, None if there is none yet, and whether files between were removed unread.
+
+        A rotation renames from the oldest to the newest: as long as this file has its name, so have all newer ones.
+        """
+        inode = os.fstat(self._fd).st_ino
+        while True:
+            position = _position(directory, inode)
+            if position == 0:
+                return None, False
+            if position is None:
+                return _oldest(directory), True
+            try:
+                newer = _Tail(_path(directory, position - 1))
+            except FileNotFoundError:
+                if position == 1:
+                    return None, False  # the new one is about to be made
+                continue
+            if _inode(_path(directory, position)) == inode:
+                return newer, False
+            newer.close()
 
     def close(self) -> None:
         os.close(self._fd)
 
 
-def read(directory: str) -> Iterator[Record]:
-    """Yield every record, oldest first; half a record at the end of a file is left out."""
-    for path in _files(directory):
-        try:
-            tail = _Tail(path)
-        except FileNotFoundError:  # rotated away meanwhile
-            continue
-        try:
-            yield from tail.records()
-        finally:
-            tail.close()
+def _path(directory: str, position: int) -> str:
+    return f"{directory}/{position or 'current'}"
 
 
-def _files(directory: str) -> list[str]:
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def _numbers(directory: str) -> list[int]:
+    """Return the positions of the files there are, 0 for the newest; the oldest first."""
     try:
         names = os.listdir(directory)
     except FileNotFoundError:
         return []
-    older = sorted((int(name) for name in names if name.isdigit()), reverse=True)
-    paths = [f"{directory}/{number}" for number in older]
-    return [*paths, f"{directory}/current"] if "current" in names else paths
+    return sorted(int(name) if name != "current" else 0 for name in names if name.isdigit() or name == "current")[::-1]
+
+
+def _position(directory: str, inode: int) -> int | None:
+    # Upwards, as files move when they are rotated: none is missed.
+    for position in range(max(_numbers(directory), default=0) + 3):
+        if _inode(_path(directory, position)) == inode:
+            return position
+    return None
+
+
+def _oldest(directory: str) -> _Tail | None:
+    while numbers := _numbers(directory):
+        try:
+            return _Tail(_path(directory, numbers[0]))
+        except FileNotFoundError:  # rotated meanwhile
+            continue
+    return None
+
+
+def read(directory: str) -> Iterator[Record]:
+    """Yield every record there is, oldest first; half a record at the end of a file is left out."""
+    walk = _Walk(directory)
+    yield from walk.records()
+    walk.close()
+
+
+class _Walk:
+    """Goes from the oldest file to the newest, and on, while they are rotated and written."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._tail: _Tail | None = None
+
+    def records(self) -> Iterator[Record]:
+        """Yield what there is now and was not yet yielded."""
+        tail = self._tail or _oldest(self._directory)
+        while tail is not None:
+            self._tail = tail
+            yield from tail.records()
+            newer, lost = tail.successor(self._directory)
+            if newer is None:
+                return
+            yield from tail.records()  # what came between the last read and the rotation
+            if lost:
+                yield Record(time.time_ns(), REMARK, b"a part of the log was removed here before it was read\n")
+            tail.close()
+            tail = newer
+
+    def close(self) -> None:
+        if self._tail is not None:
+            self._tail.close()
 
 
 def follow(directory: str, *, ended: Callable[[], bool], wake: int) -> Iterator[Record]:
@@ -166,32 +230,19 @@ def follow(directory: str, *, ended: Callable[[], bool], wake: int) -> Iterator[
 
     ``wake``: a descriptor that becomes readable when the writer ends (its pidfd), or -1.
     """
-    from rootless.linux import inotify  # not for the monitor, which only writes
+    from rootless.linux import inotify
 
     with inotify.Watch(directory, inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_TO) as watch:
         poll = select.poll()
         poll.register(watch.fd, select.POLLIN)
         if wake >= 0:
             poll.register(wake, select.POLLIN)
-        for path in _files(directory)[:-1]:
-            older = _Tail(path)
-            yield from older.records()
-            older.close()
-        tail = None
+        walk = _Walk(directory)
         while True:
             last = ended()  # asked before reading: what was written until then is read below
-            if tail is None and os.path.exists(f"{directory}/current"):
-                tail = _Tail(f"{directory}/current")
-            if tail is not None:
-                yield from tail.records()
-                if not tail.is_current(directory):
-                    yield from tail.records()
-                    tail.close()
-                    tail = None
-                    continue
+            yield from walk.records()
             if last:
                 break
             poll.poll()
             watch.drain()
-        if tail is not None:
-            tail.close()
+        walk.close()

@@ -133,6 +133,34 @@ def test_a_follower_sees_what_is_written_meanwhile_across_rotation(tmp_path: Pat
     assert seen == list(range(count))
 
 
+def test_a_reader_misses_nothing_however_often_it_is_rotated_meanwhile(tmp_path: Path) -> None:
+    log = LogWriter(str(tmp_path), max_size=100, max_files=50)
+    for number in range(10):
+        log.write(STDOUT, b"%050d" % number)
+    reading = logs.read(str(tmp_path))
+    seen = [int(next(reading).data)]
+    for number in range(10, 20):
+        log.write(STDOUT, b"%050d" % number)
+    seen += [int(record.data) for record in reading]
+    log.close()
+    assert seen == list(range(20))
+
+
+def test_a_reader_too_slow_for_the_rotation_is_told_of_the_gap(tmp_path: Path) -> None:
+    log = LogWriter(str(tmp_path), max_size=100, max_files=2)
+    log.write(STDOUT, b"%050d" % 0)
+    reading = logs.read(str(tmp_path))
+    assert int(next(reading).data) == 0
+    for number in range(1, 20):
+        log.write(STDOUT, b"%050d" % number)
+    log.close()
+    found = list(reading)
+    assert found[0].stream == REMARK
+    assert b"removed here" in found[0].data
+    kept = [int(record.data) for record in found[1:]]
+    assert kept == list(range(20 - len(kept), 20))
+
+
 def test_a_follower_starts_with_what_is_there(tmp_path: Path) -> None:
     log = LogWriter(str(tmp_path), max_size=100)
     for number in range(12):
