@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from rootless.container.record import ContainerRecord
     from rootless.container.request import ExecRequest
     from rootless.container.state import ContainerState
-    from rootless.paths import Paths
+    from rootless.linux import pidfd
+from rootless.paths import Paths
     from rootless.runtime.control import Connection, Message
+
+
+_SIGKILL = 9
+_SIGCONT = 18  # signal(7), the same on x86 and ARM
 
 
 class ContainerView(NamedTuple):
@@ -166,15 +171,30 @@ def stop(name: str, timeout: int | None, signal: str | None) -> None:
 
 def kill(name: str, signal: str) -> None:
     """Send a signal to process 1 of a running container."""
-    _, directory, _ = _found(name)
+    _, directory, now = _found(name)
     number = signals.number(signal)
     with _Present(name):
         connection = _connect(directory, name, f"cannot kill container: {name}: ")
+    if number == _SIGKILL:
+        _wake(now)
     _ask(connection, {"op": "signal", "number": number})
     connection.receive()
     connection.close()
-    if number == 9:
+    if number == _SIGKILL:
         wait(name)
+
+
+def _wake(now: ContainerState) -> None:
+    """Let a monitor that somebody has stopped go on: what is to end must not wait for it for ever."""
+    try:
+        monitor = pidfd.pidfd_open(now.monitor)
+    except ProcessLookupError:
+        return
+    try:
+        if pidfd.is_alive(now.monitor, now.monitor_start):
+            pidfd.send_signal(monitor, _SIGCONT)
+    finally:
+        os.close(monitor)
 
 
 def _ask(connection: Connection, message: Message, fds: tuple[int, ...] = ()) -> None:

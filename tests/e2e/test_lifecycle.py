@@ -355,3 +355,10 @@ def test_removing_while_it_starts_is_one_or_the_other(box: Box) -> None:
             _, err = process.communicate(timeout=20)
             assert b"Traceback" not in err
             assert b"bug in rl" not in err
+
+
+def test_a_container_whose_monitor_was_stopped_can_be_removed(box: Box) -> None:
+    id_ = box.asleep()
+    os.kill(box.inspect(id_)["Rl"]["Monitor"], signal.SIGSTOP)
+    assert box.ok("rm", "-f", id_) == id_
+    assert box.ok("ps", "-aq") == ""
