@@ -8,6 +8,7 @@ import sys
 from rootless import log, paths
 from rootless.container import record, signals, state, store
 from rootless.errors import CommandError, Conflict, NotATerminal, NotFound, RlError, StoreError
+from rootless.linux import pidfd
 from rootless.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from rootless.container.record import ContainerRecord
     from rootless.container.request import ExecRequest
     from rootless.container.state import ContainerState
-    from rootless.linux import pidfd
-from rootless.paths import Paths
+    from rootless.paths import Paths
     from rootless.runtime.control import Connection, Message
 
 
