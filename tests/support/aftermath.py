@@ -259,7 +259,7 @@ class Aftermath:
         while strangers := self._strangers():
             assert time.monotonic() < until, f"left running, or not reaped: {list(strangers.values())}"
             for pid in strangers:
-                wait(pid, until - time.monotonic())
+                wait(pid, 0.1)  # or it is a monitor that is about to write its record
             _reap()
 
     def _strangers(self) -> dict[int, Process]:
