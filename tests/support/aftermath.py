@@ -276,8 +276,11 @@ class Aftermath:
     def _recorded(pattern: str, pid: str, start: str) -> list[int]:
         found = []
         for path in glob.glob(pattern):
-            with open(path) as f:
-                record = json.load(f)
+            try:
+                with open(path) as f:
+                    record = json.load(f)
+            except FileNotFoundError:  # removed at this moment
+                continue
             if record[pid] and pidfd.is_alive(record[pid], record[start]):
                 found.append(int(record[pid]))
         return found
