@@ -31,7 +31,8 @@ def seed() -> int:
 
 @functools.cache
 def _seed() -> int:
-    given = os.environ.get("RL_TEST_SEED")
+    # A change is judged by the same kills as the one before it; whoever looks for more runs the tests by hand.
+    given = os.environ.get("RL_TEST_SEED") or ("1" if os.environ.get("CI") == "true" else "")
     return int(given) if given else int.from_bytes(os.urandom(4), "big")
 
 

@@ -123,7 +123,7 @@ class Workplace:
         return report
 
     def _variables(self, python: str, mine: str, user: str) -> dict[str, str]:
-        kept = ("CI", "TERM", "RL_TEST_TMP", "RL_TEST_MIRROR")
+        kept = ("CI", "TERM", "RL_TEST_TMP", "RL_TEST_MIRROR", "RL_TEST_SEED")
         return {key: os.environ[key] for key in kept if key in os.environ} | {
             "PATH": f"{os.path.dirname(python)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": f"{mine}/home",
@@ -133,6 +133,8 @@ class Workplace:
             "RL_TEST_SOURCE": self.source,
             "HYPOTHESIS_STORAGE_DIRECTORY": f"{mine}/hypothesis",
             "PYTHONDONTWRITEBYTECODE": "1",
+            # All kills are made as one user; the others are there to show that it is the same for them.
+            "RL_TEST_KILLS": os.environ.get("RL_TEST_KILLS", "8" if user in (WITHOUT, "root") else "30"),
         }
 
 
