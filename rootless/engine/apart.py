@@ -6,6 +6,7 @@ import os
 
 from rootless import codec
 from rootless.errors import RlError
+from rootless.linux import prctl
 from rootless.runtime import control
 from rootless.typed import TYPE_CHECKING
 
@@ -20,9 +21,10 @@ def apart(work: Callable[[], None], what: str) -> None:
         RlError: what ``work`` raised, or that the child was killed.
     """
     read, write = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _child(work, write)
+        _child(work, write, parent)
     os.close(write)
     try:
         data = b""
@@ -41,9 +43,12 @@ def apart(work: Callable[[], None], what: str) -> None:
         raise RlError(f"{what} was killed (exit code {code})", hint="nothing is half-written: type the command again")
 
 
-def _child(work: Callable[[], None], write: int) -> None:
+def _child(work: Callable[[], None], write: int, parent: int) -> None:
     code = 1
     try:
+        prctl.prctl(prctl.PR_SET_PDEATHSIG, 15)  # nobody waits for it any more
+        if os.getppid() != parent:
+            os._exit(1)
         work()
         code = 0
     except RlError as e:
