@@ -94,14 +94,21 @@ def _become_daemon(keep: tuple[int, ...]) -> None:
 def _last_words(directory: str, client: Connection, error: BaseException) -> None:
     """Keep a failure of the monitor itself where a bug report can find it, and tell whoever started it."""
     path = f"{directory}/monitor.err"
-    told = RlError(f"the container's monitor failed: {type(error).__name__}: {error}", hint=f"see {path}")
+    hint = f"see {path}"
     try:
         import traceback
 
         with open(path, "a") as file:
             file.write("".join(traceback.format_exception(error)))
-    except OSError as e:
-        told = explain(error if isinstance(error, OSError) else e, directory)
+    except OSError:
+        hint = "there was no place to write down where; run it again, without --rm"
+    if isinstance(error, OSError):
+        told: RlError = explain(error, directory)
+    elif isinstance(error, RlError):
+        told = error
+    else:
+        told = RlError(f"the container's monitor failed: {type(error).__name__}: {error}")
+    told.hint = told.hint or hint
     try:
         client.send(control.describe(told))
     except OSError:
