@@ -62,7 +62,7 @@ class Podman:
         """Return why podman cannot run here, or an empty text."""
         if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
             return missing("podman")
-        return "podman needs /sys/fs/cgroup to be cgroup v2 alone; started as root, the benches mount one for themselves"
+        return "podman needs cgroup v2 alone in /sys/fs/cgroup; started as root, the benches have one mounted"
 
     def argv(self, *arguments: str) -> tuple[str, ...]:
         return ("podman", *arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import os
 import re
 import statistics
 import subprocess
@@ -11,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from tests.bench import contest, setting
+from tests.bench import contest
 from tests.bench.run import NETWORK, World, world
 from tests.bench.setting import Setting
 
@@ -150,7 +149,8 @@ def _phases(argv: tuple[str, ...], env: Mapping[str, str], scratch: str) -> None
         since = event.time - last.get(event.pid, event.time)
         last[event.pid] = event.time
         column = "  " * (ord(names[event.pid]) - ord("A"))
-        print(f"  {(event.time - begin) * 1e3:7.2f} {since * 1e3:7.2f}  {column}{names[event.pid]} {event.call}({event.rest[:90]}")
+        what = f"{names[event.pid]} {event.call}({event.rest[:90]}"
+        print(f"  {(event.time - begin) * 1e3:7.2f} {since * 1e3:7.2f}  {column}{what}")
 
 
 def _calls(argv: tuple[str, ...], env: Mapping[str, str], scratch: str) -> None:

@@ -64,7 +64,7 @@ def _show(costs: Costs, layout: str) -> None:
     for compression, limit in WALL.items():
         ours, theirs = f"rl pull {compression}", f"podman pull {compression}"
         contest.show(
-            f"pull an image of {layers.SIZE / 1e6:.0f} MB in {len(layers.SHARES)} layers, about {size:.0f} MB compressed",
+            f"pull {len(layers.SHARES)} layers of {layers.SIZE / 1e6:.0f} MB, about {size:.0f} MB compressed",
             {name: runs for name, runs in costs.items() if name in (ours, theirs)},
             (Goal(ours, theirs, "wall", limit), Goal(ours, theirs, "cpu", CPU)),
         )

@@ -1,4 +1,4 @@
-"""``rl run``, ``exec``, ``ps`` and ``logs`` against podman's, and against crun and bubblewrap, which do only the core."""
+"""``rl run``, ``exec``, ``ps`` and ``logs`` beside podman's, and beside crun and bubblewrap, which do the core only."""
 
 from __future__ import annotations
 
