@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 
 from rootless import log, paths
@@ -186,15 +187,32 @@ def kill(name: str, signal: str) -> None:
 
 def _wake(now: ContainerState) -> None:
     """Let a monitor that somebody has stopped go on: what is to end must not wait for it for ever."""
+    monitor = _open_monitor(now)
+    if monitor >= 0:
+        pidfd.send_signal(monitor, _SIGCONT)
+        os.close(monitor)
+
+
+def _await_monitor(now: ContainerState) -> None:
+    """Wait for the end of a monitor that was killed: its connections close before it counts as dead."""
+    monitor = _open_monitor(now)
+    if monitor >= 0:
+        poll = select.poll()
+        poll.register(monitor, select.POLLIN)
+        poll.poll()
+        os.close(monitor)
+
+
+def _open_monitor(now: ContainerState) -> int:
+    """Return a pidfd of the monitor, or -1 if it has ended."""
     try:
         monitor = pidfd.pidfd_open(now.monitor)
     except ProcessLookupError:
-        return
-    try:
-        if pidfd.is_alive(now.monitor, now.monitor_start):
-            pidfd.send_signal(monitor, _SIGCONT)
-    finally:
-        os.close(monitor)
+        return -1
+    if pidfd.is_alive(now.monitor, now.monitor_start):
+        return monitor
+    os.close(monitor)
+    return -1
 
 
 def _ask(connection: Connection, message: Message, fds: tuple[int, ...] = ()) -> None:
@@ -235,6 +253,7 @@ def wait(name: str) -> int:
             code = _await_exit(connection)
             if code is not None:
                 return code
+            _await_monitor(now)
     try:
         return state.current(directory).exit_code
     except FileNotFoundError:
