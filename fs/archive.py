@@ -94,7 +94,8 @@ class Archive:
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
-        self._buffer = b""
+        #: The piece of the stream that is being read.
+        self.chunk = b""
         self._view = memoryview(b"")
         self._at = 0
         self._end = 0
@@ -119,6 +120,15 @@ class Archive:
     def copy_to(self, fd: int) -> None:
         """Write the rest of the entry's data to ``fd``."""
         self._copy(fd, self._left)
+
+    def at_hand(self) -> int:
+        """Take all of the entry's data if ``chunk`` has it, and return where it begins there; else -1."""
+        at = self._at
+        if self._end - at < self._left:
+            return -1
+        self._at = at + self._left
+        self._left = 0
+        return at
 
     def copy_sparse(self, fd: int, holes: Sparse) -> None:
         """Write the entry's data to where it belongs in the empty file ``fd``, and leave the holes."""
@@ -162,7 +172,7 @@ class Archive:
         chunk = self._stream.read(CHUNK)
         if not chunk:
             raise BadImage("the archive ends in the middle of an entry")
-        self._buffer = chunk
+        self.chunk = chunk
         self._view = memoryview(chunk)
         self._at = 0
         self._end = len(chunk)
@@ -178,12 +188,12 @@ class Archive:
         at = self._at
         if self._end - at >= count:
             self._at = at + count
-            return self._buffer[at : at + count]
+            return self.chunk[at : at + count]
         pieces = []
         while count:
             if self._at == self._end:
                 self._refill()
-            piece = self._buffer[self._at : self._at + count]
+            piece = self.chunk[self._at : self._at + count]
             self._at += len(piece)
             count -= len(piece)
             pieces.append(piece)
@@ -194,13 +204,13 @@ class Archive:
         at = self._at
         if at + _BLOCK <= self._end:
             self._at = at + _BLOCK
-            block = self._buffer[at : at + _BLOCK]
+            block = self.chunk[at : at + _BLOCK]
         else:
             if at == self._end:
                 chunk = self._stream.read(CHUNK)
                 if not chunk:
                     raise StopIteration
-                self._buffer = chunk
+                self.chunk = chunk
                 self._view = memoryview(chunk)
                 self._at = 0
                 self._end = len(chunk)

@@ -12,13 +12,15 @@ import os
 import stat
 from typing import Final, NamedTuple
 
-from fs import archive, beneath, whiteout, xattr
+from fs import archive, beneath, refusals, whiteout, xattr
 from fs.archive import Entry
+from fs.helper import Helper, Sharing
+from fs.ownership import Owner, Ownership
 from fs.parents import Parents, Place
 from fs.streams import Readable
 from idmap.owners import OwnerRecord
-from idmap.ranges import IdMap, UserMap
-from rootless.errors import BadImage, StoreError
+from idmap.ranges import UserMap
+from rootless.errors import BadImage
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIST: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -48,18 +50,12 @@ class Extracted(NamedTuple):
     """Extended attributes that could not be set: one line for each name and reason."""
 
 
-class _Owner(NamedTuple):
-    uid: int
-    gid: int
-    change: bool  # a new file has another owner
-    outside: bool  # of the map
-
-
-def extract(stream: Readable, root_fd: int, owners: UserMap) -> Extracted:
+def extract(stream: Readable, root_fd: int, owners: UserMap, helper: Helper | None = None) -> Extracted:
     """Unpack the tar archive ``stream`` into the empty directory ``root_fd``, and read it to its end.
 
-    ``owners`` maps ids of the archive to ids of the caller's user namespace. The process' umask is
-    changed meanwhile. On an error what was written stays: the caller unpacks into a staging directory.
+    ``owners`` maps ids of the archive to ids of the caller's user namespace. ``helper``: a second process
+    for the same directory, which makes some of the files. The process' umask is changed meanwhile. On an error
+    what was written stays: the caller unpacks into a staging directory.
 
     Raises:
         BadImage: the archive is malformed, ends early, or wants out of the root.
@@ -70,7 +66,7 @@ def extract(stream: Readable, root_fd: int, owners: UserMap) -> Extracted:
     try:
         root = os.open(b".", _LIST, dir_fd=root_fd)
         try:
-            extraction = _Extraction(stream, root, owners)
+            extraction = _Extraction(stream, root, owners, helper)
             try:
                 return extraction.run()
             finally:
@@ -84,13 +80,12 @@ def extract(stream: Readable, root_fd: int, owners: UserMap) -> Extracted:
 class _Extraction:
     """The state of one unpacking; its paths are *real* (``fs.parents``), unless they are an entry's own."""
 
-    def __init__(self, stream: Readable, root: int, owners: UserMap) -> None:
+    def __init__(self, stream: Readable, root: int, owners: UserMap, helper: Helper | None) -> None:
         self._archive = archive.entries(stream)
         self._root = root
-        self._maps = owners
-        self._mine = (os.geteuid(), os.getegid())
-        self._owners: dict[tuple[int, int], _Owner] = {}
-        self._parents = Parents(root)
+        self._ownership = Ownership(owners)
+        self._sharing = Sharing(helper, self._make_again) if helper is not None else None
+        self._parents = Parents(root, self._sharing)
         self._size = 0
         self._records: dict[bytes, tuple[int, OwnerRecord]] = {}
         self._directories: dict[bytes, tuple[int, Entry]] = {}
@@ -124,8 +119,10 @@ class _Extraction:
                 elif hidden.kind is whiteout.Kind.OPAQUE:
                     whiteout.make_opaque(parents.inside(hidden.path), b".")
             except OSError as e:
-                raise _explained(e, entry.name) from e
+                raise refusals.explained(e, entry.name) from e
         self._archive.drain()
+        if self._sharing is not None:
+            self._sharing.settle()
         implicit = [path for path, made in parents.implicit.items() if not parents.is_gone(path, made)]
         self._finish_directories(implicit)
         return Extracted(
@@ -133,24 +130,10 @@ class _Extraction:
             self._size,
             tuple(record for path, (made, record) in self._records.items() if not parents.is_gone(path, made)),
             tuple(os.fsdecode(path) for path in implicit),
-            tuple(_refusal(name, why, *seen) for (name, why), seen in self._refused.items()),
+            tuple(refusals.refusal(name, why, *seen) for (name, why), seen in self._refused.items()),
         )
 
     # Whose they are
-
-    def _owner(self, entry: Entry) -> _Owner:
-        ids = (entry.uid, entry.gid)
-        owner = self._owners.get(ids)
-        if owner is None:
-            uid, gid = self._maps.uids.to_outside(entry.uid), self._maps.gids.to_outside(entry.gid)
-            outside = uid is None or gid is None
-            uid = _stand_in(self._maps.uids) if uid is None else uid
-            gid = _stand_in(self._maps.gids) if gid is None else gid
-            owner = _Owner(uid, gid, (uid, gid) != self._mine, outside)
-            if len(self._owners) >= 4096:
-                self._owners.clear()
-            self._owners[ids] = owner
-        return owner
 
     def _record(self, path: bytes, entry: Entry, rdev: str = "") -> None:
         mode = _TYPES[entry.kind] | (entry.mode & 0o7777)
@@ -164,9 +147,9 @@ class _Extraction:
         self._directories.pop(place[2], None)
         return place
 
-    def _claim(self, path: bytes, entry: Entry) -> _Owner:
+    def _claim(self, path: bytes, entry: Entry) -> Owner:
         """Return who shall own the new entry at ``path``, recorded where the map has no such id."""
-        owner = self._owner(entry)
+        owner = self._ownership.of(entry.uid, entry.gid)
         if owner.outside:
             self._record(path, entry)
         elif self._records:
@@ -183,6 +166,9 @@ class _Extraction:
 
     def _file(self, entry: Entry, path: bytes) -> None:
         parent, name, real = self._parents.place(path)
+        self._size += entry.size
+        if self._sharing is not None and self._hand_over(self._sharing, entry, path, real):
+            return
         # user.* attributes are written with the owner's permission, even through an open descriptor.
         mode = 0o600 if entry.xattrs else entry.mode & 0o777
         try:
@@ -194,19 +180,57 @@ class _Extraction:
                 self._archive.copy_sparse(fd, entry.sparse)
             elif entry.size:
                 self._archive.copy_to(fd)
-            self._size += entry.size
-            owner = self._claim(real, entry)
-            # Owner before the rest: chown(2) clears set-user-ID bits and file capabilities.
-            if owner.change:
-                os.fchown(fd, owner.uid, owner.gid)
-            if entry.xattrs:
-                self._set_xattrs(fd, entry, real)
-                os.fchmod(fd, entry.mode & 0o7777)
-            elif entry.mode & _SPECIAL:
-                os.fchmod(fd, entry.mode & 0o7777)
-            os.utime(fd, ns=(entry.mtime, entry.mtime))
+            self._finish_file(fd, entry, real)
         finally:
             os.close(fd)
+
+    def _finish_file(self, fd: int, entry: Entry, real: bytes) -> None:
+        owner = self._claim(real, entry)
+        # Owner before the rest: chown(2) clears set-user-ID bits and file capabilities.
+        if owner.change:
+            os.fchown(fd, owner.uid, owner.gid)
+        if entry.xattrs:
+            self._set_xattrs(fd, entry, real)
+            os.fchmod(fd, entry.mode & 0o7777)
+        elif entry.mode & _SPECIAL:
+            os.fchmod(fd, entry.mode & 0o7777)
+        os.utime(fd, ns=(entry.mtime, entry.mtime))
+
+    def _hand_over(self, sharing: Sharing, entry: Entry, path: bytes, real: bytes) -> bool:
+        """Let the helper make a file, if it has time, the data is at hand, and only a file can be in the way."""
+        if entry.xattrs or entry.sparse is not None or not sharing.takes(self._archive.chunk):
+            return False
+        if real in self._directories or self._parents.is_special(real):
+            return False
+        offset = self._archive.at_hand()
+        if offset < 0:
+            return False
+        owner = self._claim(real, entry)
+        uid, gid = (owner.uid, owner.gid) if owner.change else (-1, -1)
+        directory, _, name = real.rpartition(b"/")
+        task = (directory, name, entry.mode & 0o7777, uid, gid, entry.mtime, offset, entry.size)
+        sharing.add(real, task, (entry, path, self._parents.now))
+        return True
+
+    def _make_again(self, handed: tuple[Entry, bytes, int], data: memoryview, number: int) -> None:
+        """Make a file which the helper could not make, as of when its entry came: it replaces an earlier one."""
+        entry, path, then = handed
+        if number != errno.EEXIST:
+            raise refusals.explained(OSError(number, os.strerror(number)), entry.name)
+        now, self._parents.now = self._parents.now, then
+        try:
+            parent, name, real = self._vacate(path)
+            fd = os.open(name, _NEW, entry.mode & 0o777, dir_fd=parent)
+            try:
+                while data:
+                    data = data[os.write(fd, data) :]
+                self._finish_file(fd, entry, real)
+            finally:
+                os.close(fd)
+        except OSError as e:
+            raise refusals.explained(e, entry.name) from e
+        finally:
+            self._parents.now = now
 
     def _directory(self, entry: Entry, path: bytes) -> None:
         real = path
@@ -244,17 +268,17 @@ class _Extraction:
         try:
             origin, old, old_real = self._parents.find(source)
         except (FileNotFoundError, NotADirectoryError):
-            raise _no_target(path, source) from None
+            raise refusals.no_target(path, source) from None
         try:
             known = self._records.get(old_real)
             parent, name, real = self._parents.place(path)
             try:
                 status = os.lstat(old or b".", dir_fd=origin)
                 if self._parents.has_whiteout(origin, old):
-                    raise _no_target(path, source)
+                    raise refusals.no_target(path, source)
             except FileNotFoundError:
                 if known is None or not known[1].rdev:
-                    raise _no_target(path, source) from None
+                    raise refusals.no_target(path, source) from None
                 # To a device node that could not be made.
                 self._record_link(real, known[1])
                 return
@@ -340,19 +364,19 @@ class _Extraction:
             try:
                 self._finish_directory(path, found)
             except OSError as e:
-                raise _explained(e, path) from e
+                raise refusals.explained(e, path) from e
 
     def _finish_directory(self, path: bytes, entry: Entry | None) -> None:
         parent, name = self._parents.place(path)[:2] if path else (self._root, b".")
         fd = os.open(name, _LIST, dir_fd=parent)
         try:
             if entry is None:
-                uid, gid = _stand_in(self._maps.uids), _stand_in(self._maps.gids)
-                if (uid, gid) != self._mine or not path:
-                    os.fchown(fd, uid, gid)
+                owner = self._ownership.root
+                if owner.change or not path:
+                    os.fchown(fd, owner.uid, owner.gid)
                 os.fchmod(fd, 0o755)
                 return
-            owner = self._owner(entry)
+            owner = self._ownership.of(entry.uid, entry.gid)
             if owner.change or not path:
                 os.fchown(fd, owner.uid, owner.gid)
             if entry.xattrs:
@@ -373,46 +397,3 @@ def _set_aside_inheritance(root: int) -> None:
     except OSError as e:
         if e.errno not in (errno.ENODATA, errno.ENOTSUP, errno.EPERM):
             raise
-
-
-def _stand_in(ids: IdMap) -> int:
-    """Return the id that owns what belongs to nobody in the map: that of root, or the first there is."""
-    root = ids.to_outside(0)
-    return ids.ranges[0].outside if root is None else root
-
-
-def _no_target(path: bytes, source: bytes) -> BadImage:
-    # As Docker and containerd: a layer's hard links stay within the layer.
-    return BadImage(
-        f"hard link {beneath.shown(path)} is to {beneath.shown(source)}, which is not in this layer before it"
-    )
-
-
-def _refusal(name: bytes, why: str, count: int, first: bytes) -> str:
-    where = beneath.shown(first) if count == 1 else f"{count} files, the first {beneath.shown(first)}"
-    return f"{os.fsdecode(name)}: {why} ({where})"
-
-
-_HINTS: Final = {
-    errno.EROFS: "set RL_DATA to a directory on a file system that can be written",
-    errno.EIO: "the disk has failed to read or write; look for the cause: dmesg",
-    errno.EMFILE: "raise the limit: ulimit -n 4096",
-    errno.ENFILE: "the whole host has too many files open: see fs.file-max",
-}
-
-
-def _explained(error: OSError, name: bytes) -> BadImage | StoreError:
-    where = beneath.shown(name)
-    if error.errno == errno.ENAMETOOLONG:
-        return BadImage(f"{where} has a component of more than 255 bytes, or is too long as a whole")
-    if error.errno == errno.ENOTDIR:
-        return BadImage(f"a parent of {where} is not a directory")
-    if error.errno == errno.ELOOP:
-        return BadImage(f"the parents of {where} are symbolic links in a circle")
-    if error.errno == errno.EFBIG:
-        return BadImage(f"{where} is larger than the file system can hold")
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreError(
-            f"no space left to unpack {where}: {error.strerror}", hint="free some, or set RL_DATA to another disk"
-        )
-    return StoreError(f"cannot unpack {where}: {error.strerror}", hint=_HINTS.get(error.errno or 0))

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from fs import beneath, whiteout
 from fs.beneath import Directory
+from fs.helper import Sharing
 from rootless.errors import BadImage
 
 #: Open directories; the usual soft limit is 1024 descriptors, and the caller has some.
@@ -23,9 +25,14 @@ Place = tuple[int, bytes, bytes]
 
 
 class Parents:
-    """Beneath the open directory ``root``, which nobody else changes meanwhile."""
+    """Beneath the open directory ``root``, which nobody else changes meanwhile.
 
-    def __init__(self, root: int) -> None:
+    But for a helper, if ``sharing`` names one: what it was handed is waited for before anything that meets it.
+    """
+
+    def __init__(self, root: int, sharing: Sharing | None = None) -> None:
+        self._sharing = sharing
+        self._pending: AbstractSet[bytes] = sharing.pending if sharing is not None else frozenset()
         self._root = Directory(root, b"")
         self._open_ones: dict[bytes, Directory] = {}
         self._removed: dict[bytes, int] = {}
@@ -41,6 +48,8 @@ class Parents:
         for directory in self._open_ones.values():
             os.close(directory.fd)
         self._open_ones.clear()
+        if self._sharing is not None:
+            self._sharing.forget()
 
     def place(self, path: bytes) -> Place:
         """Return where the entry ``path`` goes; the descriptor holds until the next call of a method.
@@ -53,7 +62,10 @@ class Parents:
         if not name:
             raise BadImage("the root of the archive is not a directory")
         directory = self._open_ones.get(head) or self._enter(head)
-        return directory.fd, name, (directory.path + b"/" + name if directory.path else name)
+        real = directory.path + b"/" + name if directory.path else name
+        if real in self._pending:
+            self._settle()
+        return directory.fd, name, real
 
     def inside(self, path: bytes) -> int:
         """Return a descriptor of the directory ``path`` itself, made where it is missing; as of ``place``."""
@@ -63,10 +75,14 @@ class Parents:
         """Return where an entry was put, as ``place`` does but making nothing; the caller closes the descriptor."""
         head, _, name = path.rpartition(b"/")
         directory = self._open(head, make=False)
-        return directory.fd, name, (directory.path + b"/" + name if directory.path else name)
+        real = directory.path + b"/" + name if directory.path else name
+        if real in self._pending:
+            self._settle()
+        return directory.fd, name, real
 
     def vacate(self, path: bytes) -> Place:
         """Remove whatever an earlier entry left at ``path``, and return its place."""
+        self._settle()
         fd, name, real = self.place(path)
         mode = os.lstat(name, dir_fd=fd).st_mode
         beneath.remove(fd, name)
@@ -95,6 +111,7 @@ class Parents:
 
     def hide(self, path: bytes) -> None:
         """Hide what lower layers have at ``path``, but not what this layer has there."""
+        self._settle()
         fd, name, real = self.place(path)
         self._hidden[real] = self.now
         try:
@@ -103,6 +120,10 @@ class Parents:
             # A file covers what is below; a directory would be merged with it.
             if stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
                 whiteout.make_opaque(fd, name)
+
+    def is_special(self, real: bytes) -> bool:
+        """Tell whether ``real`` may be something that later entries can pass through, or a whiteout."""
+        return real in self._symlinks or real in self.implicit or real in self._hidden
 
     def is_hidden(self, real: bytes) -> bool:
         """Tell whether this layer has a whiteout for ``real``, though something may have taken its place."""
@@ -119,6 +140,7 @@ class Parents:
         try:
             directory = self._open(head, make=True)
         except NotADirectoryError:
+            self._settle()
             if not self._uncover(head):
                 raise
             directory = self._open(head, make=True)
@@ -134,6 +156,7 @@ class Parents:
             except FileNotFoundError:
                 if not make:
                     raise
+        self._settle()
         return beneath.walk(self._root.fd, head, self._note_implicit if make else None)
 
     def _may_pass_link(self, path: bytes) -> bool:
@@ -160,6 +183,10 @@ class Parents:
                 self._note_implicit(real)
                 return True
         return False
+
+    def _settle(self) -> None:
+        if self._pending and self._sharing is not None:
+            self._sharing.settle()
 
     def _note_implicit(self, real: bytes) -> None:
         self.implicit[real] = self.now

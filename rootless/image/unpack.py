@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from fs import compression, extract
+from fs import compression, extract, helper
 from fs.descriptor import Descriptor
 from fs.digest import Digest, Verifier
 from fs.extract import Extracted
@@ -58,8 +59,12 @@ def _unpack(job: Job, source: Readable, maps: UserMap, report: Report) -> Extrac
     blob = _Checked(job, source, report)
     plain = HashingReader(compression.open(blob), job.diff_id.algorithm)
     try:
-        with ReadAhead(plain) as ahead:
-            extracted = extract.extract(ahead, job.root_fd, maps)
+        with contextlib.ExitStack() as stack:
+            hands = None
+            if helper.is_worthwhile(job.layer.size):
+                hands = stack.enter_context(helper.Helper(job.root_fd))
+            ahead = stack.enter_context(ReadAhead(plain))  # a thread: after the fork
+            extracted = extract.extract(ahead, job.root_fd, maps, hands)
             while ahead.read(CHUNK):  # what follows the end of the archive is part of the digest
                 pass
     except BadImage:

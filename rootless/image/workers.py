@@ -140,6 +140,8 @@ class Workers:
             os.kill(pid, signal.SIGKILL)  # our child, not yet waited for: the number cannot mean another
         for pipe, pid in self._pids.items():
             os.waitpid(pid, 0)
+            while os.read(pipe, 65536):
+                pass  # until the worker's own helper, which has it too, is gone: it might still make a file
             os.close(pipe)
         self._pids.clear()
         gc.unfreeze()
