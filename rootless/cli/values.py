@@ -134,7 +134,7 @@ def mount(text: str, cwd: str) -> VolumeRequest:
     kind, source, target, readonly = "volume", "", "", False
     options: list[str] = []
     used: list[str] = []
-    for field in _csv(text):
+    for field in _csv(text, refuse):
         key, equals, value = field.partition("=")
         key = key.strip().lower()
         if not equals and key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive"):
@@ -196,12 +196,15 @@ def mount(text: str, cwd: str) -> VolumeRequest:
     return VolumeRequest(kind, source, target, readonly, tuple(options))
 
 
-def _csv(text: str) -> list[str]:
+def _csv(text: str, refuse: _Refuse) -> list[str]:
     if '"' not in text:
         return text.split(",") if text else []
     import _csv as csv  # the csv module proper costs milliseconds
 
-    fields: list[str] = next(csv.reader([text]))
+    try:
+        fields: list[str] = next(csv.reader([text]))
+    except csv.Error as e:
+        raise refuse(str(e)) from None
     return fields
 
 
